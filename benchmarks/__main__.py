@@ -1,0 +1,51 @@
+"""`python -m benchmarks`: everything that is measured, as a Markdown page in benchmarks/RESULTS.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import decoding, whole_way
+from benchmarks.machine import described
+from models.pocket.weights import load_pocket
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main() -> None:
+    network = load_pocket().body
+    page = ["# Benchmarks", "", f"Measured by `make bench` on: {described()}; the decoding step is "
+            f"{'compiled' if decoding.native_step(network) else 'PyTorch (no C compiler)'}.",
+            "Times are of one machine at one time; the ratios are of things measured side by side in one run.", ""]
+    for title, speeds in (
+        ("Pocket model, 510 ids a take, sampling included", decoding.pocket()),
+        ("Full-size Los Angeles Music Composer (387.6 M random weights), behind 600 ids", decoding.full_size()),
+    ):
+        page += [f"## {title}", "",
+                 "| batch | ms a step | ids/s | against no cache | against batch 1 | of the read bandwidth |",
+                 "|---|---|---|---|---|---|"]
+        one = speeds[0].step_s
+        for speed in speeds:
+            page.append(
+                f"| {speed.batch} | {1000 * speed.step_s:.2f} | {speed.batch / speed.step_s:.0f} | {speed.ratio:.0f}x | "
+                f"{speed.batch * one / speed.step_s:.1f}x | {100 * speed.bandwidth_share:.0f} % |")
+        page.append("")
+    parts = whole_way.parts()
+    page += ["## From the command to the first finished take (512 tokens, one take)", "",
+             "| part | seconds |", "|---|---|"]
+    names = {"load": "load (imports, model, titles)", "plan": "plan (match the title)", "prefill": "prefill and first id",
+             "decode": "decode", "sound": "sound (FluidSynth, OGG)", "picture": "picture"}
+    page += [f"| {name} | {parts[key]:.2f} |" for key, name in names.items()]
+    page += ["", f"Imports and loading take {parts['load_cpu']:.2f} s of CPU time. "
+             f"Sound is rendered at {parts['music'] / parts['sound']:.0f} times real time, encoding included.", ""]
+    command = whole_way.command()
+    page += ["## `kapelle compose`, four takes of 512 tokens with sound and pictures", "",
+             f"{command.seconds:.1f} s for {command.music_s:.1f} s of music: {command.seconds / command.music_s:.2f} of its "
+             f"playing time. Peak memory {command.peak_bytes / 1e6:.0f} MB.", ""]
+    text = "\n".join(page)
+    RESULTS.write_text(text, encoding="utf-8")
+    print(text)
+    print(f"written to {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()

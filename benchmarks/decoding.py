@@ -1,0 +1,125 @@
+"""Steps of the decoder against a loop without a cache over the same network, and against the memory's speed.
+
+The loop without a cache is the way of the notebook: every id costs a pass over all ids before it.
+Both run in turn in one process; a figure is the median over rounds. The share of the bandwidth is
+what a step has to read (the layers' and the head's weights once, and each row's keys and values)
+by its time, against a plain sum over memory measured beside it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.machine import ReadBandwidth, seconds
+from models.decoding.batcher import Batcher
+from models.decoding.local_decoder import LocalDecoder
+from models.decoding.sequence import Sequence
+from models.engines import ComposeRequest
+from models.network.cache import KeyValueCache
+from models.network.local_transformer import LocalTransformer, LocalTransformerConfig
+from models.network.native import attach
+from models.pocket.decoder import PocketDecoder
+from models.pocket.engine import PocketEngine
+from models.pocket.titles import load_titles
+from models.pocket.weights import load_pocket
+
+POCKET_BATCHES = (1, 4, 16)
+POCKET_IDS = 510
+FULL_BATCHES = (1, 4)
+FULL_PRIME = 600
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of one batch size: seconds a step (one id for each row) and what share of the bandwidth that is."""
+
+    batch: int
+    step_s: float
+    uncached_step_s: float
+    bandwidth_share: float
+
+    @property
+    def ratio(self) -> float:
+        return self.uncached_step_s / self.step_s
+
+
+def bytes_read(network: LocalTransformer, rows: int, length: float) -> float:
+    """What a step reads: weights of layers and head once, keys and values of `length` positions of each row."""
+    config = network.config
+    weights = sum(parameter.nbytes for parameter in network.blocks.parameters()) + network.head.weight.nbytes
+    state = 2 * config.depth * config.heads * config.head_width * 4
+    return weights + rows * min(length, config.window + 1) * state
+
+
+@torch.inference_mode()
+def pocket(rounds: int = 3) -> list[Speed]:
+    """The shipped model, 510 ids a take without guidance, sampling and conditions included."""
+    network = load_pocket()
+    engine = PocketEngine(network, load_titles(), guidance=1.0)
+    bandwidth = ReadBandwidth()
+    result = []
+    for batch in POCKET_BATCHES:
+        steps, shares, uncached = [], [], []
+        for number in range(rounds):
+            plan = engine.plan(ComposeRequest("Nocturne", "Chopin", takes=batch, seed=number))
+            batcher = Batcher(PocketDecoder(network, batch), joins_per_step=batch)
+            for sequence in engine.sequences(plan):
+                batcher.add(sequence)
+
+            def decode(batcher: Batcher = batcher) -> None:
+                while batcher.busy:
+                    batcher.step()
+
+            steps.append(seconds(decode) / POCKET_IDS)
+            shares.append(bytes_read(network.body, batch, POCKET_IDS / 2) / steps[-1] / bandwidth())
+            # The loop without a cache, at lengths spread over the take; its cost grows with the length.
+            lengths = range(POCKET_IDS // 10, POCKET_IDS, POCKET_IDS // 5)
+            uncached.append(statistics.mean(
+                seconds(lambda n=length: network.body(torch.zeros(batch, n, dtype=torch.long))) for length in lengths))
+        result.append(Speed(batch, statistics.median(steps), statistics.median(uncached), statistics.median(shares)))
+    return result
+
+
+@torch.inference_mode()
+def full_size(rounds: int = 3, steps: int = 6) -> list[Speed]:
+    """The published size with random weights, behind a prime of 600 ids, sampling included."""
+    network = random_network(LocalTransformerConfig())
+    bandwidth = ReadBandwidth()
+    result = []
+    for batch in FULL_BATCHES:
+        times, shares, uncached = [], [], []
+        for number in range(rounds):
+            decoder = LocalDecoder(network, batch)
+            prime = tuple(range(FULL_PRIME))
+            sequences = [Sequence(prime, steps, number, take) for take in range(batch)]
+            for sequence in sequences:
+                decoder.join(sequence)
+            for _ in range(steps):
+                def step() -> None:
+                    for sequence, drawn in zip(sequences, decoder.draw(sequences), strict=True):
+                        sequence.ids.append(drawn)
+                    decoder.advance(sequences)
+                times.append(seconds(step))
+                shares.append(bytes_read(network, batch, FULL_PRIME) / times[-1] / bandwidth())
+            uncached.append(seconds(lambda: network(torch.zeros(batch, FULL_PRIME, dtype=torch.long))))
+        result.append(Speed(batch, statistics.median(times), statistics.median(uncached), statistics.median(shares)))
+    return result
+
+
+def random_network(config: LocalTransformerConfig) -> LocalTransformer:
+    """A network of any size without reading or initialising more than it must."""
+    with torch.device("meta"):
+        network = LocalTransformer(config)
+    network = network.to_empty(device="cpu")
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    return network.eval().requires_grad_(False)
+
+
+def native_step(network: LocalTransformer) -> bool:
+    """Whether steps of the network run as compiled code on this machine."""
+    config = network.config
+    return attach(network, KeyValueCache(1, config.depth, config.heads, config.head_width, config.window))

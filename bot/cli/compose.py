@@ -1,0 +1,77 @@
+"""`kapelle compose`: a title goes in, takes come out."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bot.cli.named import named_by_the_user
+from bot.cli.terminal import StoppedError
+from models.errors import InputError
+
+SoundFormatOption = Annotated[Literal["ogg", "mp3", "wav"], typer.Option("--format", help="Of the sound files.")]
+
+
+def compose(
+    title: Annotated[str, typer.Argument(help="What the piece is called; may be empty when there is an artist.")] = "",
+    artist: Annotated[str, typer.Option(help="Who wrote or plays it.")] = "",
+    tokens: Annotated[int, typer.Option(help="Length of a take, three to a note: 32 to 2048.")] = 512,
+    takes: Annotated[int, typer.Option(help="How many pieces to make: 1 to 16.")] = 4,
+    temperature: Annotated[float, typer.Option(help="From careful to bold: 0.1 to 1.5.")] = 0.9,
+    seed: Annotated[int | None, typer.Option(
+        help="The same seed gives the same takes.", show_default="by chance")] = None,
+    engine: Annotated[str, typer.Option(help="pocket or la-composer.")] = "pocket",
+    model: Annotated[Path | None, typer.Option(help="Folder of another model for the engine.")] = None,
+    stop_at_end: Annotated[bool, typer.Option(
+        "--stop-at-end", help="Let a piece end before its tokens are used up.")] = False,
+    sound_format: SoundFormatOption = "ogg",
+    out: Annotated[Path | None, typer.Option(help="Where the folder of takes is made.", show_default="takes")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a summary.")] = False,
+) -> None:
+    """Compose takes from a title and an artist: each a MIDI file, a sound and a picture."""
+    from bot.settings import read_settings
+    settings = read_settings()
+    settings.limit_threads()
+    from bot.cli.progress import progress
+    from bot.cli.summary import document, print_summary
+    from bot.compose import Desk, Event, Finished, Planned
+    from bot.compose import compose as make
+    from models.engines import ComposeRequest, load_engine
+
+    for name, text in (("title", title), ("artist", artist)):
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError(f"the {name} is not valid UTF-8 text")
+    request = ComposeRequest(
+        title=title, artist=artist, tokens=tokens, takes=takes, temperature=temperature,
+        seed=secrets.randbelow(2**32) if seed is None else seed, stop_at_end=stop_at_end)
+    desk = Desk(out or settings.out, sound_format, settings.soundfont)
+    desk.check(request)
+
+    ready: list[int] = []
+    folder: Path | None = None
+
+    def note(event: Event) -> None:
+        nonlocal folder
+        if isinstance(event, Planned):
+            folder = event.folder
+        elif isinstance(event, Finished) and event.rendered.files:
+            ready.append(event.rendered.take.number)
+        report(event)
+
+    try:
+        with progress() as report:
+            with named_by_the_user(model):
+                loaded = load_engine(engine, model, settings.data)
+            composition = make(loaded, request, desk, note)
+    except KeyboardInterrupt as interrupt:
+        if not ready:
+            raise StoppedError("interrupted; nothing was written") from interrupt
+        names = ", ".join(str(number) for number in sorted(ready))
+        raise StoppedError(f"interrupted; complete in {folder}: take {names}") from interrupt
+    if as_json:
+        typer.echo(document(composition, model, sound_format))
+    else:
+        print_summary(composition)

@@ -1,0 +1,188 @@
+"""From a request to finished takes on disk: plan, decode, render.
+
+Decoding runs on the caller's thread; a finished take is rendered beside it on another one, since
+FluidSynth is a program of its own.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.takes import Shelf, slug, together
+from models.decoding.sequence import State
+from models.engines import ComposeRequest, Engine, Plan, Take
+from models.errors import KapelleError, RenderingError, ScoreError
+from models.rendering.roll import draw_roll
+from models.rendering.sound import SoundFormat, check_soundfont, default_soundfont, fluidsynth_program, render_sound
+from models.score.midi import write_midi
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A take with its files; there are none when it holds no notes."""
+
+    take: Take
+    files: Mapping[str, Path]  # midi, sound, roll
+    seconds: float  # of sound
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What came of a request: its takes in the order of their numbers, all in one folder."""
+
+    plan: Plan
+    folder: Path
+    takes: tuple[Rendered, ...]
+    seconds: float  # from plan to last file
+
+
+@dataclass(frozen=True)
+class Planned:
+    plan: Plan
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """Every running take has one id more."""
+
+    made: tuple[int, ...]  # ids of each take so far
+    shares: tuple[float, ...]  # of the ids of each take that are made, 0..1
+
+
+@dataclass(frozen=True)
+class Decoded:
+    take: Take
+
+
+@dataclass(frozen=True)
+class Finished:
+    rendered: Rendered
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """Decoding was stopped; takes that are decoded are still being rendered."""
+
+    rendering: int
+
+
+Event = Planned | Stepped | Decoded | Finished | Interrupted
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where takes go and how they are to sound."""
+
+    out: Path
+    sound_format: SoundFormat = "ogg"
+    soundfont: Path | None = None  # None: the default one
+
+    def check(self, request: ComposeRequest) -> None:
+        """Find out what would keep the takes from being written, before anyone waits for them.
+
+        Raises RenderingError, OutputError or InputError.
+        """
+        fluidsynth_program()
+        if self.soundfont is None:
+            default_soundfont()
+        else:
+            check_soundfont(self.soundfont)
+        Shelf(self.out).check(request.takes, request.tokens, self.sound_format)
+
+
+def compose(engine: Engine, request: ComposeRequest, desk: Desk, report: Callable[[Event], None]) -> Composition:
+    """Make all takes of a request and write them to a new folder; `report` is called on this thread.
+
+    When something fails, or on KeyboardInterrupt, no more ids are made; takes that are decoded are still
+    rendered, a second KeyboardInterrupt leaves those out, too. What is in the folder is complete.
+
+    Raises KapelleError (what the engine, the disk or the renderer raise), KeyboardInterrupt.
+    """
+    started = time.monotonic()
+    plan = engine.plan(request)
+    with Shelf(desk.out).new_folder(f"{slug(request.title, request.artist)}-{request.seed}") as folder:
+        report(Planned(plan, folder))
+        pool = ThreadPoolExecutor(1, "rendering", initializer=_leave_interrupts_to_the_main_thread)
+        rendering: list[Future[Rendered]] = []
+        rendered: list[Rendered] = []
+
+        def collect(*, wait: bool) -> None:
+            while rendering and (wait or rendering[0].done()):
+                rendered.append(rendering[0].result())
+                del rendering[0]
+                report(Finished(rendered[-1]))
+
+        try:
+            _decode(engine, plan, report, lambda take: rendering.append(pool.submit(_render, plan, take, folder, desk)),
+                    lambda: collect(wait=False))
+            collect(wait=True)
+        except BaseException as failure:
+            if isinstance(failure, KeyboardInterrupt):
+                report(Interrupted(len(rendering)))
+            while rendering:
+                with suppress(Exception, CancelledError):  # the first failure is the one to tell
+                    collect(wait=True)
+                    break
+                del rendering[0]
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        if not any(one.files for one in rendered):
+            raise KapelleError("none of the takes holds a note; ask for more tokens, or leave out --stop-at-end")
+        rendered.sort(key=lambda one: one.take.number)
+        return Composition(plan, folder, tuple(rendered), time.monotonic() - started)
+
+
+def _decode(
+    engine: Engine, plan: Plan, report: Callable[[Event], None],
+    render: Callable[[Take], None], between: Callable[[], None],
+) -> None:
+    sequences = engine.sequences(plan)
+    for sequence in sequences:
+        engine.batcher.add(sequence)
+    try:
+        while any(sequence.state in (State.WAITING, State.RUNNING) for sequence in sequences):
+            ended = engine.batcher.step()
+            report(Stepped(tuple(len(one.ids) for one in sequences), tuple(one.progress for one in sequences)))
+            for sequence in ended:
+                take = engine.take(plan, sequence)
+                report(Decoded(take))
+                render(take)
+            between()
+    except Exception:
+        for sequence in sequences:
+            engine.batcher.cancel(sequence)
+        raise
+
+
+def _render(plan: Plan, take: Take, folder: Path, desk: Desk) -> Rendered:
+    if not len(take.score):
+        return Rendered(take, {}, 0.0)
+    request = plan.request
+    title = " - ".join(text.strip() for text in (request.title, request.artist) if text.strip())
+    parameters = (f"take {take.number} of {request.takes}, {plan.engine}, {request.tokens} tokens, "
+                  f"temperature {request.temperature:g}, seed {request.seed}")
+    stem = f"take-{take.number}"
+    names = {"midi": f"{stem}.mid", "sound": f"{stem}.{desk.sound_format}", "roll": f"{stem}.png"}
+    try:
+        with together(names, folder) as drafts:
+            write_midi(take.score, drafts["midi"])
+            sound = render_sound(drafts["midi"], drafts["sound"], format=desk.sound_format, soundfont=desk.soundfont)
+            draw_roll(take.score, drafts["roll"], title=title, parameters=parameters, prime_seconds=take.prime_seconds)
+    except ScoreError as error:  # of our own making, so not the input's fault
+        raise RenderingError(f"take {take.number} could not be rendered: {error}") from error
+    return Rendered(take, {what: folder / name for what, name in names.items()}, sound.seconds)
+
+
+def _leave_interrupts_to_the_main_thread() -> None:
+    # A terminal sends Ctrl-C to all of its programs, FluidSynth among them. Programs inherit the mask of the
+    # thread that starts them, so a take that is being rendered is not lost.
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -1,0 +1,1 @@
+"""Music and networks. Knows no Discord, no database, no asyncio."""

@@ -1,0 +1,1 @@
+"""Model files: where they are published, how they are fetched, checked, converted and loaded."""

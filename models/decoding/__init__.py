@@ -1,0 +1,1 @@
+"""Turning logits into ids: sequences, sampling, and the batcher in which they share a network."""

@@ -1,0 +1,130 @@
+"""What an engine is, what it is asked for and what it makes; and the list of engines there are.
+
+An engine is a plain synchronous object. It plans a request (what was matched, what will be asked
+of the network, what the user should know), hands out sequences for its batcher, and turns
+finished sequences into takes:
+
+    plan = engine.plan(request)
+    for sequence in engine.sequences(plan):
+        engine.batcher.add(sequence)
+    while engine.batcher.busy:
+        for sequence in engine.batcher.step():
+            take = engine.take(plan, sequence)
+
+Sequences of several plans may share the batcher; they join and leave between steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from models.decoding.batcher import Batcher
+from models.decoding.sequence import Sequence
+from models.errors import InputError
+from models.pocket.attributes import Attributes
+from models.score.notes import Score
+
+TOKENS = range(32, 2048 + 1)
+TAKES = range(1, 16 + 1)
+TEMPERATURES = (0.1, 1.5)
+SEEDS = range(2**32)
+LONGEST_TITLE = 80
+
+
+@dataclass(frozen=True)
+class ComposeRequest:
+    """A title and an artist (either may be empty, not both), and how to make takes of them.
+
+    Raises InputError when something is out of range; the message names the range.
+    """
+
+    title: str
+    artist: str = ""
+    tokens: int = 512  # three to a note, 32..2048
+    takes: int = 4  # 1..16
+    temperature: float = 0.9  # 0.1..1.5
+    seed: int = 0  # 0..2**32 - 1
+    stop_at_end: bool = False  # a piece may end before its tokens are used up
+
+    def __post_init__(self) -> None:
+        if not self.title.strip() and not self.artist.strip():
+            raise InputError("give a title, an artist, or both")
+        for name, text in (("title", self.title), ("artist", self.artist)):
+            if len(text) > LONGEST_TITLE:
+                raise InputError(f"the {name} may have at most {LONGEST_TITLE} characters, not {len(text):,}")
+            if any(ord(character) < 32 or ord(character) == 127 for character in text):
+                raise InputError(f"the {name} may not contain control characters")
+        for name, value, allowed in (("tokens", self.tokens, TOKENS), ("takes", self.takes, TAKES),
+                                     ("seed", self.seed, SEEDS)):
+            if value not in allowed:
+                raise InputError(f"{name} must be between {allowed.start} and {allowed.stop - 1}, not {value}")
+        low, high = TEMPERATURES
+        if not (math.isfinite(self.temperature) and low <= self.temperature <= high):
+            raise InputError(f"temperature must be between {low} and {high}, not {self.temperature}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request as an engine understood it."""
+
+    request: ComposeRequest
+    engine: str
+    matched_title: str | None  # as in the title list, "Song --- Artist"
+    matched_score: float | None  # 0..100
+    attributes: Attributes
+    sources: Mapping[str, str] = field(default_factory=dict)  # attribute -> where it is from
+    prime: tuple[int, ...] = ()
+    steering: Any = None  # the engine's own
+    notices: tuple[str, ...] = ()  # what the user should know, one line each
+
+
+@dataclass(frozen=True)
+class Take:
+    """One piece: its ids with the prime in front, and what they sound like."""
+
+    number: int  # from 1
+    ids: tuple[int, ...]
+    prime_length: int  # ids
+    score: Score
+    prime_seconds: float | None  # where the prime ends; None when it holds no notes
+
+
+class Engine(Protocol):
+    """A loaded model that makes takes."""
+
+    name: str
+    batcher: Batcher
+
+    def plan(self, request: ComposeRequest) -> Plan: ...
+
+    def sequences(self, plan: Plan) -> list[Sequence]: ...
+
+    def take(self, plan: Plan, sequence: Sequence) -> Take: ...
+
+
+def _pocket(model: Path | None, data: Path) -> Engine:
+    from models.pocket.engine import PocketEngine
+    return PocketEngine.load(model)
+
+
+def _la_composer(model: Path | None, data: Path) -> Engine:
+    from models.la_composer.engine import LaComposerEngine
+    return LaComposerEngine.load(model or data / "la-composer")
+
+
+# name -> loader of a model folder (None: the default one), given the folder of fetched models
+ENGINES: Mapping[str, Callable[[Path | None, Path], Engine]] = {
+    "pocket": _pocket,
+    "la-composer": _la_composer,
+}
+
+
+def load_engine(name: str, model: Path | None, data: Path) -> Engine:
+    """Load an engine by its name. Raises InputError for an unknown name, CheckpointError for a bad model."""
+    if name not in ENGINES:
+        raise InputError(f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
+    return ENGINES[name](model, data)

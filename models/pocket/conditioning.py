@@ -1,0 +1,156 @@
+"""What steers one sequence of the pocket model: its condition, its clock, and which ids may come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.pocket.attributes import Attributes
+from models.pocket.features import GRID_UNKNOWN, LEFT_AT, LEFT_BINS, TICK_BINS, grid
+from models.score.programs import CHANNELS, DRUMS
+from models.vocabulary.los_angeles import (
+    CHANNEL_COUNT, DURATION, HEADER_PITCH, NO_DRUMS, PITCH, SIZE, START, TIME, TIME_STEP_MS, WITH_DRUMS,
+)
+
+PRIME_LENGTH = 3  # start, drums, number of channels
+KIND_RANGES = ((TIME, DURATION), (DURATION, PITCH), (PITCH, HEADER_PITCH))
+_SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10, 11)}  # minor with both sevenths' leading tone
+_DIVISIONS = (4, 6)  # of a quarter: sixteenths, and the triplets among them
+_ASKED_AFTER = 0.5  # share of the notes after which an instrument still missing is made to sound
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What a request asks of the notes themselves."""
+
+    notes: int
+    attributes: Attributes
+    allowed: frozenset[str]  # channels that may sound; empty: all
+    required: frozenset[str]  # channels that must sound
+    key_strength: float  # taken off the logits of pitches outside the key
+    beat_strength: float  # taken off the logits of times between the divisions of the beat
+    may_end: bool
+
+    @property
+    def prime(self) -> tuple[int, int, int]:
+        channels = self.allowed or frozenset(self.attributes.instruments)
+        drums = "drums" in (self.required or channels)
+        return START, WITH_DRUMS if drums else NO_DRUMS, CHANNEL_COUNT + min(max(len(channels), 1), 12)
+
+
+class Clock:
+    """Where in the bar the last note stands, in steps of the vocabulary, followed id by id."""
+
+    def __init__(self, steering: Steering) -> None:
+        attributes = steering.attributes
+        self._notes = None if steering.may_end else steering.notes
+        self._quarter_ms = 60_000 / attributes.tempo_bpm if attributes.tempo_bpm else None
+        beats, unit = map(int, attributes.metre.split("/")) if attributes.metre else (0, 1)
+        self._bar_ticks = beats * 4 * TICK_BINS // unit
+        self._time = self._note = 0
+        self._read = 0
+        self.features = self._features()
+
+    def follow(self, ids: Listed[int]) -> np.ndarray:
+        """Grid features (4,) of the last of the ids made so far; ids are T, D, P in turn."""
+        for place in range(self._read, len(ids)):
+            if place % 3 == 0:
+                self._time += ids[place] - TIME
+                self._note = place // 3
+                self.features = self._features()
+        self._read = len(ids)
+        return self.features
+
+    def off_beat(self) -> np.ndarray | None:
+        """Which times to the next note, (128,), lead between the divisions of the beat; None without a tempo."""
+        if self._quarter_ms is None:
+            return None
+        time = self._time + np.arange(DURATION - TIME)
+        off = np.ones(len(time), dtype=bool)
+        for divisions in _DIVISIONS:
+            step = self._quarter_ms / divisions / TIME_STEP_MS
+            # Onsets are rounded down, so a time is on the beat if a division falls into its ten milliseconds.
+            off &= np.ceil(time / step - 1e-9) * step >= time + 1
+        off[0] = False  # with the last note
+        return off
+
+    def _features(self) -> np.ndarray:
+        ticks = 0.0
+        if self._quarter_ms is not None:
+            ticks = np.floor((self._time + 0.5) * TIME_STEP_MS / self._quarter_ms * TICK_BINS + 0.5)
+        left = 0 if self._notes is None else max(self._notes - 1 - self._note, 0)
+        features = grid(
+            np.array(self._quarter_ms or 500.0), np.array(ticks % self._bar_ticks if self._bar_ticks else ticks),
+            np.array(left))
+        if self._quarter_ms is None:
+            features[:3] = GRID_UNKNOWN[:3]
+        elif not self._bar_ticks:
+            features[1:3] = GRID_UNKNOWN[1:3]
+        if self._notes is None:
+            features[3] = LEFT_AT + LEFT_BINS
+        return features
+
+
+class AllowedIds:
+    """What to add to the logits of the next id: -inf for what may not come, less for pitches out of key."""
+
+    def __init__(self, steering: Steering, clock: Clock) -> None:
+        self._steering, self._clock = steering, clock
+        self._by_kind = torch.full((3, SIZE), -torch.inf)
+        for kind, (first, last) in enumerate(KIND_RANGES):
+            self._by_kind[kind, first:last] = 0.0
+        self._by_kind[1, DURATION:DURATION + 8] = -torch.inf  # a duration of nothing
+        if steering.may_end:
+            self._by_kind[0, START] = 0.0
+        pitches = self._by_kind[2, PITCH:HEADER_PITCH].view(len(CHANNELS), 128)  # a view: written through
+        pitches[:, 0] = -torch.inf
+        attributes = steering.attributes
+        if steering.key_strength and attributes.tonic is not None and attributes.mode is not None:
+            scale = [(attributes.tonic + step) % 12 for step in _SCALES[attributes.mode]]
+            outside = torch.tensor([pitch % 12 not in scale for pitch in range(128)])
+            melodic = torch.tensor([channel != DRUMS for channel in range(len(CHANNELS))])
+            pitches[melodic[:, None] & outside] -= steering.key_strength
+        for channel, name in enumerate(CHANNELS):
+            if steering.allowed and name not in steering.allowed:
+                pitches[channel] = -torch.inf
+        self._missing = {CHANNELS.index(name) for name in steering.required}
+        self._read = 0
+
+    def after(self, ids: Listed[int]) -> Tensor:
+        """For the id that comes after the ids made so far, (vocabulary,)."""
+        for place in range(self._read, len(ids)):
+            if place % 3 == 2:
+                self._missing.discard((ids[place] - PITCH) // 128)
+        self._read = len(ids)
+        kind = len(ids) % 3
+        if kind == 0 and self._steering.beat_strength:
+            return self._on_beat(ids)
+        if kind != 2 or not self._missing:
+            return self._by_kind[kind]
+        return self._asking(len(ids) // 3)
+
+    def _on_beat(self, ids: Listed[int]) -> Tensor:
+        """Times, with less weight on those between the divisions of the beat."""
+        self._clock.follow(ids)
+        off = self._clock.off_beat()
+        if off is None or not ids:
+            return self._by_kind[0]
+        bias = self._by_kind[0].clone()
+        bias[TIME:DURATION][torch.from_numpy(off)] -= self._steering.beat_strength
+        return bias
+
+    def _asking(self, note: int) -> Tensor:
+        """Pitches, with growing weight on instruments that were asked for and have not sounded yet."""
+        bias = self._by_kind[2].clone()
+        pitches = bias[PITCH:HEADER_PITCH].view(len(CHANNELS), 128)
+        missing = sorted(self._missing)
+        if note >= _ASKED_AFTER * self._steering.notes - len(missing):
+            others = [channel for channel in range(len(CHANNELS)) if channel not in self._missing]
+            pitches[others] = -torch.inf
+        else:
+            pitches[missing] += 4.0 * note / (_ASKED_AFTER * self._steering.notes)
+        return bias

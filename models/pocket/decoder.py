@@ -1,0 +1,66 @@
+"""Decoding with the pocket network: conditions, guidance and masks on top of the local decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.decoding.local_decoder import LocalDecoder
+from models.decoding.sequence import Sequence
+from models.pocket.conditioning import AllowedIds, Clock, Steering
+from models.pocket.network import PocketNetwork
+
+
+@dataclass
+class Condition:
+    """A sequence's condition; `described` holds the attributes' vector with and without them."""
+
+    steering: Steering
+    clock: Clock = field(init=False)
+    allowed: AllowedIds = field(init=False)
+    described: tuple[Tensor, Tensor] | None = None  # each (width,)
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(self.steering)
+        self.allowed = AllowedIds(self.steering, self.clock)
+
+
+class PocketDecoder(LocalDecoder):
+    """A guided sequence takes two rows: one sees its attributes, the other none; both see the bar."""
+
+    def __init__(self, network: PocketNetwork, rows: int) -> None:
+        super().__init__(network.body, rows)
+        self._pocket = network
+
+    def streams(self, sequence: Sequence) -> int:
+        return 1 if sequence.guidance == 1 else 2
+
+    def join(self, sequence: Sequence) -> None:
+        condition: Condition = sequence.condition
+        features = self._pocket.features
+        known = features.vector(condition.steering.attributes)
+        unknown = features.vector(condition.steering.attributes, frozenset(features.groups))
+        with torch.inference_mode():
+            both = self._pocket.attributes(torch.from_numpy(np.stack((known, unknown))).to(self._device))
+        condition.described = both[0], both[1]
+        super().join(sequence)
+
+    def prime_condition(self, sequence: Sequence, stream: int, ids: Listed[int]) -> Tensor:
+        condition: Condition = sequence.condition
+        assert condition.described is not None
+        places = torch.from_numpy(condition.clock.features).to(self._device)
+        return (condition.described[stream] + self._pocket.grid(places).sum(0)).expand(len(ids), -1)
+
+    def step_condition(self, rows: Listed[tuple[Sequence, int]]) -> Tensor:
+        places = torch.from_numpy(np.stack([
+            sequence.condition.clock.follow(sequence.ids) for sequence, _ in rows])).to(self._device)
+        described = torch.stack([sequence.condition.described[stream] for sequence, stream in rows])
+        return described + self._pocket.grid(places).sum(1)
+
+    def bias(self, sequences: Listed[Sequence]) -> Tensor:
+        return torch.stack([
+            sequence.condition.allowed.after(sequence.ids) for sequence in sequences]).to(self._device)

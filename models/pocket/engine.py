@@ -1,0 +1,119 @@
+"""The pocket engine: titles in, music out, with the model that ships with Kapelle."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from models.decoding.batcher import Batcher
+from models.decoding.sequence import Sequence
+from models.engines import ComposeRequest, Plan, Take
+from models.pocket.attributes import Attributes
+from models.pocket.conditioning import Steering
+from models.pocket.decoder import Condition, PocketDecoder
+from models.pocket.network import PocketNetwork
+from models.pocket.prompt import direct
+from models.pocket.titles import PocketTitles, load_titles
+from models.pocket.weights import SHIPPED, load_pocket
+from models.score.notes import Metre, Score, Tempo
+from models.titles.matching import in_words
+from models.vocabulary.los_angeles import START, decode
+
+TOP_K = 283
+ROWS = 64  # of the cache; a guided sequence takes two
+GUIDANCE = 1.5
+KEY_STRENGTH = 1.0
+BEAT_STRENGTH = 2.0
+TICKS_PER_QUARTER = 480
+_COMMON_TONICS = (0, 2, 3, 5, 7, 9, 10)  # C, D, Eb, F, G, A, Bb
+
+
+class PocketEngine:
+    """Composes from attributes: those of the best matching title, and those that the request states itself.
+
+    `guidance` (1: none) says how much the attributes count beyond what the network would do,
+    `key_strength` how many nats a pitch outside the key loses, `beat_strength` how many an onset
+    between the sixteenths and triplets of the beat.
+    """
+
+    name = "pocket"
+
+    def __init__(
+        self, network: PocketNetwork, titles: PocketTitles, *, guidance: float = GUIDANCE,
+        key_strength: float = KEY_STRENGTH, beat_strength: float = BEAT_STRENGTH,
+    ) -> None:
+        self._titles = titles
+        self._guidance, self._key_strength, self._beat_strength = guidance, key_strength, beat_strength
+        self.batcher = Batcher(PocketDecoder(network, ROWS), joins_per_step=16)
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> PocketEngine:
+        """The shipped model, or another one of its family. Raises CheckpointError."""
+        return cls(load_pocket(folder or SHIPPED), load_titles())
+
+    def plan(self, request: ComposeRequest) -> Plan:
+        direction, matches = direct(request.title, request.artist, self._titles)
+        attributes, drawn = complete(direction.attributes, request.seed)
+        best = matches[0] if matches and matches[0].score > 0 else None
+        return Plan(
+            request=request, engine=self.name,
+            matched_title=best.title if best else None, matched_score=best.score if best else None,
+            attributes=attributes, sources=direction.sources | dict.fromkeys(drawn, "drawn"),
+            steering=Steering(
+                notes=request.tokens // 3, attributes=attributes, allowed=direction.allowed or frozenset(),
+                required=direction.required, key_strength=self._key_strength, beat_strength=self._beat_strength,
+                may_end=request.stop_at_end),
+            notices=(in_words(best),) if best is None or best.low else ())
+
+    def sequences(self, plan: Plan) -> list[Sequence]:
+        request, steering = plan.request, plan.steering
+        return [
+            Sequence(
+                prime=steering.prime, length=3 * steering.notes, seed=request.seed, take=number,
+                temperature=request.temperature, top_k=TOP_K, stop_id=START if request.stop_at_end else None,
+                guidance=self._guidance, condition=Condition(steering))
+            for number in range(1, request.takes + 1)
+        ]
+
+    def take(self, plan: Plan, sequence: Sequence) -> Take:
+        score = decode(sequence.ids)
+        name = " - ".join(text for text in (plan.request.title.strip(), plan.request.artist.strip()) if text)
+        return Take(
+            number=sequence.take, ids=(*sequence.prime, *sequence.ids), prime_length=len(sequence.prime),
+            score=replace(on_grid(score, plan.attributes), name=name), prime_seconds=None)
+
+
+def complete(attributes: Attributes, seed: int) -> tuple[Attributes, tuple[str, ...]]:
+    """Draw what a piece cannot do without and nothing is known about; also returns what was drawn.
+
+    A key, a metre and a tempo that are the same throughout hold a piece together better than
+    none. The draw depends on the seed alone.
+    """
+    chance = random.Random(seed)
+    tonic, mode = chance.choice(_COMMON_TONICS), chance.choice(("major", "major", "minor"))
+    metre, tempo = chance.choice(("4/4", "4/4", "3/4")), float(chance.randrange(84, 125, 4))
+    drawn = {
+        "key": attributes.tonic is None or attributes.mode is None,
+        "metre": attributes.metre is None,
+        "tempo_bpm": attributes.tempo_bpm is None,
+    }
+    return replace(
+        attributes,
+        tonic=tonic if attributes.tonic is None else attributes.tonic, mode=attributes.mode or mode,
+        metre=attributes.metre or metre, tempo_bpm=attributes.tempo_bpm or tempo,
+    ), tuple(name for name, missing in drawn.items() if missing)
+
+
+def on_grid(score: Score, attributes: Attributes) -> Score:
+    """The same notes with the tempo and metre they were made for, so that notation programs find the bars."""
+    if not attributes.tempo_bpm:
+        return score
+    us = round(60_000_000 / attributes.tempo_bpm)
+    notes = score.notes.copy()
+    notes["onset_tick"] = np.rint(notes["onset_ms"] * 1000 / us * TICKS_PER_QUARTER).astype(np.int64)
+    beats, unit = map(int, (attributes.metre or "4/4").split("/"))
+    return replace(
+        score, notes=notes, ticks_per_quarter=TICKS_PER_QUARTER, tempos=(Tempo(0, us),), metres=(Metre(0, beats, unit),))

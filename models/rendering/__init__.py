@@ -1,0 +1,1 @@
+"""Rendering: a score to sound and to a picture."""

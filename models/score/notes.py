@@ -1,0 +1,53 @@
+"""The score: one compact structure for what a MIDI file says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+NOTE = np.dtype([
+    ("onset_ms", "f8"),  # from the start of the piece
+    ("duration_ms", "f8"),
+    ("onset_tick", "i8"),
+    ("pitch", "u1"),  # 0..127, 60 is middle C
+    ("velocity", "u1"),  # 1..127
+    ("program", "u1"),  # General MIDI program, 0-based; without meaning for drums
+    ("drum", "?"),
+])
+
+
+class Tempo(NamedTuple):
+    tick: int
+    us_per_quarter: int
+
+
+class Metre(NamedTuple):
+    tick: int
+    beats: int  # numerator
+    unit: int  # denominator, a power of two
+
+
+@dataclass(frozen=True)
+class Score:
+    """Notes in the order of their onsets, with the beat grid they were written on.
+
+    `tempos` and `metres` are sorted by tick and start at tick 0.
+    """
+
+    notes: np.ndarray  # of NOTE
+    ticks_per_quarter: int = 1000
+    tempos: tuple[Tempo, ...] = (Tempo(0, 1_000_000),)
+    metres: tuple[Metre, ...] = (Metre(0, 4, 4),)
+    name: str = field(default="")
+
+    def __len__(self) -> int:
+        return len(self.notes)
+
+    @property
+    def seconds(self) -> float:
+        """Time from the start to the end of the last note."""
+        if not len(self.notes):
+            return 0.0
+        return float((self.notes["onset_ms"] + self.notes["duration_ms"]).max()) / 1000

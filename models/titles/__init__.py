@@ -1,0 +1,1 @@
+"""Which known song a title and an artist mean."""

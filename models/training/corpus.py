@@ -1,0 +1,131 @@
+"""A folder of MIDI files with an `index.jsonl`, read once and kept as flat arrays.
+
+Each line of the index is a JSON object with at least `file`; `title`, `artist`, `genre`, `tags`,
+`key`, `mode`, `metre`, `tempo_bpm`, `source` and `split` are used where they are present. A
+`sources.json` beside it may give each source a `suggested_share` of the training rows. Pieces
+may lie in a `midi.zip` instead of the folder.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.errors import InputError, KapelleError
+from models.score.midi import read_midi
+from models.score.notes import Score
+from models.score.programs import DROPPED, channels_of
+
+PIECE_NOTE = np.dtype([
+    ("onset_ms", "f4"),
+    ("duration_ms", "f4"),
+    ("quarters_in_bar", "f4"),
+    ("quarter_ms", "f4"),
+    ("pitch", "u1"),
+    ("velocity", "u1"),
+    ("channel", "u1"),
+])
+_CACHE = "kapelle-corpus.npz"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All pieces of a folder; piece i has the notes `offsets[i]:offsets[i + 1]`, by onset."""
+
+    entries: list[dict[str, Any]]
+    notes: np.ndarray  # of PIECE_NOTE
+    offsets: np.ndarray  # (pieces + 1,)
+    shares: Mapping[str, float]
+
+    def piece(self, number: int) -> np.ndarray:
+        return self.notes[self.offsets[number]:self.offsets[number + 1]]
+
+    def split(self, name: str) -> list[int]:
+        """Numbers of the pieces in a split; pieces without one are `train`."""
+        return [i for i, entry in enumerate(self.entries) if entry.get("split", "train") == name]
+
+
+def piece_notes(score: Score) -> np.ndarray:
+    """The notes of a score that training uses, with their place in the bar."""
+    notes = score.notes
+    channels = channels_of(notes, nearest=True)
+    keep = channels != DROPPED
+    notes, channels = notes[keep], channels[keep]
+    tick = notes["onset_tick"]
+    metre_ticks = np.array([metre.tick for metre in score.metres])
+    bar_quarters = np.array([metre.beats * 4 / metre.unit for metre in score.metres])
+    at = np.searchsorted(metre_ticks, tick, side="right") - 1
+    tempo_ticks = np.array([tempo.tick for tempo in score.tempos])
+    quarter_ms = np.array([tempo.us_per_quarter / 1000 for tempo in score.tempos])
+    result = np.zeros(len(notes), dtype=PIECE_NOTE)
+    result["onset_ms"] = notes["onset_ms"]
+    result["duration_ms"] = notes["duration_ms"]
+    result["quarters_in_bar"] = ((tick - metre_ticks[at]) / score.ticks_per_quarter) % bar_quarters[at]
+    result["quarter_ms"] = quarter_ms[np.searchsorted(tempo_ticks, tick, side="right") - 1]
+    for name in ("pitch", "velocity"):
+        result[name] = notes[name]
+    result["channel"] = channels
+    return result[np.argsort(result["onset_ms"], kind="stable")]
+
+
+def _read(folder: Path, name: str) -> np.ndarray | str:
+    try:
+        path = folder / name
+        if path.is_file():
+            return piece_notes(read_midi(path))
+        with zipfile.ZipFile(folder / "midi.zip") as archive:
+            return piece_notes(read_midi(io.BytesIO(archive.read(name))))
+    except (KapelleError, OSError, KeyError, zipfile.BadZipFile) as error:
+        return str(error)
+
+
+def read_corpus(folder: Path, cache: Path, processes: int = 2) -> Corpus:
+    """Read a folder, or what an earlier reading left in `cache`. Pieces that cannot be read are left out.
+
+    Raises InputError when the folder has no index or no readable piece.
+    """
+    index = folder / "index.jsonl"
+    if not index.is_file():
+        raise InputError(f"{folder} holds no index.jsonl; training takes a folder of MIDI files with one")
+    entries = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines() if line.strip()]
+    shares_file = folder / "sources.json"
+    shares = {}
+    if shares_file.is_file():
+        shares = {name: float(source["suggested_share"])
+                  for name, source in json.loads(shares_file.read_text(encoding="utf-8")).items()
+                  if "suggested_share" in source}
+    stored = cache / _CACHE
+    stamp = f"{index.stat().st_size} {index.stat().st_mtime_ns} {PIECE_NOTE.descr}"
+    if stored.is_file():
+        with np.load(stored) as data:
+            if str(data["stamp"]) == stamp:
+                kept = [entries[i] for i in data["kept"]]
+                return Corpus(kept, data["notes"], data["offsets"], shares)
+    with ProcessPoolExecutor(processes) as pool:
+        pieces = list(pool.map(partial(_read, folder), [entry["file"] for entry in entries], chunksize=32))
+    kept = [i for i, piece in enumerate(pieces) if not isinstance(piece, str) and len(piece) >= 16]
+    if not kept:
+        raise InputError(f"none of the {len(entries)} pieces of {folder} could be read")
+    parts = [piece for i in kept if not isinstance(piece := pieces[i], str)]
+    offsets = np.concatenate(([0], np.cumsum([len(part) for part in parts])))
+    notes = np.concatenate(parts)
+    cache.mkdir(parents=True, exist_ok=True)
+    np.savez(stored, notes=notes, offsets=offsets, kept=np.array(kept), stamp=stamp)
+    return Corpus([entries[i] for i in kept], notes, offsets, shares)
+
+
+def unreadable(corpus: Corpus, folder: Path) -> Iterator[str]:
+    """Files named in the index that are not part of the corpus."""
+    known = {entry["file"] for entry in corpus.entries}
+    for line in (folder / "index.jsonl").read_text(encoding="utf-8").splitlines():
+        if line.strip() and (name := json.loads(line)["file"]) not in known:
+            yield name

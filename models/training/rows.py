@@ -1,0 +1,162 @@
+"""Rows for training: crops of pieces, augmented, encoded, with what conditions them.
+
+A row is a run of ids that starts at a note's border; where a piece ends inside it, the next one
+begins with its header of three ids (start, drums, number of channels). Headers and notes are
+multiples of three ids long, so the kind of the id at any place follows from the place alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.pocket.attributes import Attributes, attributes_of
+from models.pocket.features import GRID_COLUMNS, GRID_UNKNOWN, LEFT_AT, LEFT_BINS, TICK_BINS, GlobalFeatures, grid
+from models.score.programs import CHANNELS, DRUMS
+from models.training.corpus import Corpus
+from models.vocabulary.los_angeles import (
+    CHANNEL_COUNT, DURATION_STEP_MS, NO_DRUMS, START, TIME_STEP_MS, WITH_DRUMS, triplets,
+)
+
+SEGMENTS = 8  # at most this many pieces in one row
+SHORTEST_CROP = 32  # notes
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Part of one piece: ids (n,), grid features of each id (n, 4), attributes."""
+
+    ids: np.ndarray
+    grid: np.ndarray
+    attributes: Attributes
+
+
+@dataclass(frozen=True)
+class Batch:
+    ids: np.ndarray  # (rows, length + 1)
+    grid: np.ndarray  # (rows, length, 4)
+    segment: np.ndarray  # (rows, length): which of the row's pieces a position belongs to
+    attributes: np.ndarray  # (rows, SEGMENTS, features)
+
+
+def segment_of(
+    piece: np.ndarray, attributes: Attributes, first: int, count: int, *, semitones: int = 0, stretch: float = 1.0,
+    clock_offset_ms: float = 0.0,
+) -> Segment:
+    """Encode `count` notes of a piece from `first` on, transposed and stretched in time.
+
+    With `first` 0 the header stands in front. Density and instruments are measured from the crop.
+    """
+    crop = piece[first:first + count]
+    onset_ms = crop["onset_ms"].astype(np.float64) * stretch
+    start = np.floor(onset_ms / TIME_STEP_MS).astype(np.int64)
+    pitch = crop["pitch"].astype(np.int64)
+    pitch = np.where(crop["channel"] == DRUMS, pitch, np.clip(pitch + semitones, 1, 127))
+    order = np.lexsort((-pitch, start))
+    rows = np.stack((
+        start, np.floor(crop["duration_ms"] * stretch / DURATION_STEP_MS).astype(np.int64),
+        crop["channel"].astype(np.int64), pitch, crop["velocity"].astype(np.int64),
+    ), axis=1)[order]
+    ids = triplets(rows)
+    if first:
+        before = int(piece["onset_ms"][first - 1] * stretch / TIME_STEP_MS)
+        ids[0, 0] = min(max(int(rows[0, 0]) - before, 0), 127)
+    quarter_ms = crop["quarter_ms"].astype(np.float64) * stretch
+    late_ms = (start * TIME_STEP_MS + TIME_STEP_MS / 2 + clock_offset_ms) - onset_ms
+    ticks = np.maximum(np.floor((crop["quarters_in_bar"] + late_ms / quarter_ms) * TICK_BINS + 0.5), 0)
+    left = len(piece) - 1 - first - np.arange(len(crop))
+    features = grid(quarter_ms[order], ticks[order], left).repeat(3, axis=0)
+    channels = np.unique(crop["channel"])
+    seconds = max((onset_ms[-1] - onset_ms[0]) / 1000, 0.5)
+    flat = ids.ravel()
+    if not first:
+        drums = WITH_DRUMS if DRUMS in channels else NO_DRUMS
+        flat = np.concatenate(([START, drums, CHANNEL_COUNT + len(channels)], flat))
+        features = np.concatenate((features[:1].repeat(3, axis=0), features))
+    tonic = None if attributes.tonic is None else (attributes.tonic + semitones) % 12
+    return Segment(flat, features, replace(
+        attributes, tonic=tonic, density=len(crop) / seconds,
+        instruments=tuple(CHANNELS[channel] for channel in channels)))
+
+
+class RowSampler:
+    """Draws batches of augmented rows; the same seed and batch number give the same batch.
+
+    A share `augmented` of the crops is transposed, and as many are stretched in time.
+    """
+
+    def __init__(
+        self, corpus: Corpus, pieces: list[int], features: GlobalFeatures, length: int, seed: int,
+        augmented: float,
+    ) -> None:
+        self._corpus, self._pieces, self._features = corpus, pieces, features
+        self._length, self._seed, self._augmented = length, seed, augmented
+        self._attributes = {i: attributes_of(corpus.entries[i]) for i in pieces}
+        self._weights = self._piece_weights()
+        self._drop_rates = {"genre": 0.15, "forms": 0.15, "composer": 0.25, "key": 0.1, "metre": 0.15,
+                            "density": 0.3, "instruments": 0.1}
+
+    def _piece_weights(self) -> np.ndarray:
+        sizes = np.diff(self._corpus.offsets)[self._pieces].astype(np.float64)
+        weights = sizes / sizes.sum()
+        if shares := self._corpus.shares:
+            sources = [self._corpus.entries[i].get("source", "") for i in self._pieces]
+            for source in set(sources):
+                mine = np.array([name == source for name in sources])
+                if source in shares:
+                    weights[mine] *= shares[source] / weights[mine].sum()
+        return weights / weights.sum()
+
+    def batch(self, number: int, rows: int) -> Batch:
+        rng = np.random.default_rng((self._seed, number))
+        built = [self._row(rng) for _ in range(rows)]
+        return Batch(*(np.stack(parts) for parts in zip(*built, strict=True)))
+
+    def _row(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        need = self._length + 1
+        ids, grids, segments, attributes = [], [], [], np.zeros((SEGMENTS, self._features.size), dtype=np.float32)
+        filled = 0
+        for number in range(SEGMENTS):
+            segment = self._segment(rng, -(-(need - filled) // 3), beginning=number > 0)
+            dropped, grid_features = self._forget(rng, segment)
+            attributes[number] = self._features.vector(segment.attributes, dropped)
+            ids.append(segment.ids)
+            grids.append(grid_features)
+            segments.append(np.full(len(segment.ids), number))
+            filled += len(segment.ids)
+            if filled >= need:
+                break
+        else:
+            return self._row(rng)  # eight very short pieces in a row: draw again
+        cut = self._length
+        return (np.concatenate(ids)[:need], np.concatenate(grids)[:cut], np.concatenate(segments)[:cut], attributes)
+
+    def _segment(self, rng: np.random.Generator, notes: int, beginning: bool) -> Segment:
+        number = int(rng.choice(len(self._pieces), p=self._weights))
+        piece = self._corpus.piece(self._pieces[number])
+        first = 0
+        # A row's later pieces start at their beginning: they follow an end.
+        if not beginning and len(piece) > SHORTEST_CROP and rng.random() > 0.35:
+            first = int(rng.integers(0, len(piece) - SHORTEST_CROP + 1))
+        melodic = piece["pitch"][piece["channel"] != DRUMS]
+        semitones = int(rng.integers(-5, 7)) if rng.random() < self._augmented else 0
+        if len(melodic) and not (20 <= int(melodic.min()) + semitones and int(melodic.max()) + semitones <= 108):
+            semitones = 0
+        stretch = float(np.exp(rng.uniform(-0.22, 0.22))) if rng.random() < self._augmented else 1.0
+        return segment_of(
+            piece, self._attributes[self._pieces[number]], first, notes, semitones=semitones, stretch=stretch,
+            clock_offset_ms=float(rng.uniform(-8, 8)))
+
+    def _forget(self, rng: np.random.Generator, segment: Segment) -> tuple[frozenset[str], np.ndarray]:
+        """Which attributes are unknown this time, and the grid features with some of them unknown."""
+        everything = rng.random() < 0.12
+        dropped = frozenset(name for name, rate in self._drop_rates.items() if everything or rng.random() < rate)
+        features = segment.grid.copy()
+        if rng.random() < (0.5 if everything else 0.1):
+            features[:, :GRID_COLUMNS - 1] = GRID_UNKNOWN[:-1]
+        elif rng.random() < 0.1:
+            features[:, 1:GRID_COLUMNS - 1] = GRID_UNKNOWN[1:-1]  # tempo known, bar unknown
+        if rng.random() < 0.3:
+            features[:, -1] = LEFT_AT + LEFT_BINS
+        return dropped, features

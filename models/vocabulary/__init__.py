@@ -1,0 +1,1 @@
+"""The seed system's vocabulary: scores to ids and back."""

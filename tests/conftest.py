@@ -1,0 +1,9 @@
+"""What every test shares: how hypothesis searches."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# A busy machine is not a bug, so no example fails for being slow.
+settings.register_profile("kapelle", deadline=None)
+settings.load_profile("kapelle")
