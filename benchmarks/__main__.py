@@ -26,21 +26,23 @@ def main() -> None:
         one = speeds[0].step_s
         for speed in speeds:
             page.append(
-                f"| {speed.batch} | {1000 * speed.step_s:.2f} | {speed.batch / speed.step_s:.0f} | {speed.ratio:.0f}x | "
-                f"{speed.batch * one / speed.step_s:.1f}x | {100 * speed.bandwidth_share:.0f} % |")
+                f"| {speed.batch} | {1000 * speed.step_s:.2f} | {speed.batch / speed.step_s:.0f} | "
+                f"{speed.ratio:.0f}x | {speed.batch * one / speed.step_s:.1f}x | {100 * speed.bandwidth_share:.0f} % |")
         page.append("")
     parts = whole_way.parts()
     page += ["## From the command to the first finished take (512 tokens, one take)", "",
              "| part | seconds |", "|---|---|"]
-    names = {"load": "load (imports, model, titles)", "plan": "plan (match the title)", "prefill": "prefill and first id",
-             "decode": "decode", "sound": "sound (FluidSynth, OGG)", "picture": "picture"}
+    names = {"load": "load (imports, model, titles)", "plan": "plan (match the title)",
+             "prefill": "prefill and first id", "decode": "decode",
+             "sound": "sound (FluidSynth, OGG)", "picture": "picture"}
     page += [f"| {name} | {parts[key]:.2f} |" for key, name in names.items()]
     page += ["", f"Imports and loading take {parts['load_cpu']:.2f} s of CPU time. "
              f"Sound is rendered at {parts['music'] / parts['sound']:.0f} times real time, encoding included.", ""]
     command = whole_way.command()
     page += ["## `kapelle compose`, four takes of 512 tokens with sound and pictures", "",
-             f"{command.seconds:.1f} s for {command.music_s:.1f} s of music: {command.seconds / command.music_s:.2f} of its "
-             f"playing time. Peak memory {command.peak_bytes / 1e6:.0f} MB.", ""]
+             f"{command.seconds:.1f} s for {command.music_s:.1f} s of music: "
+             f"{command.seconds / command.music_s:.2f} of "
+             f"its playing time. Peak memory {command.peak_bytes / 1e6:.0f} MB.", ""]
     text = "\n".join(page)
     RESULTS.write_text(text, encoding="utf-8")
     print(text)

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.pocket_takes import takes_of
 from models.pocket.attributes import Attributes, attributes_of
+from models.pocket.engine import PocketEngine
 from models.score.measures import (
     CLASS_OF_METRE,
     Key,
@@ -56,8 +58,8 @@ PROMPTS = (
     Prompt("A doom-like metal piece", "metal"),
 )
 
-TakesOf = Callable[[str, int, bool], tuple[Score, Attributes]]
-"""Prompt, seed, whether conditioned -> the take, and what the prompt asked for."""
+TakesOf = Callable[[str, Sequence[int], bool], list[tuple[Score, Attributes]]]
+"""Prompt, seeds, whether conditioned -> a take of each seed, and what the prompt asked for."""
 
 
 @dataclass(frozen=True)
@@ -169,22 +171,19 @@ def real_measured(corpus: Corpus, number: int, instruments: tuple[str, ...]) -> 
     return measure(excerpt(piece, own), replace(own, tempo_bpm=tempo_bpm, instruments=instruments))
 
 
-def rows(takes_of: TakesOf, seeds: int, corpus: Corpus | None) -> Iterable[tuple[str, str, list[Measured]]]:
+def rows(makes: TakesOf, seeds: int, corpus: Corpus | None) -> Iterable[tuple[str, str, list[Measured]]]:
     for prompt in PROMPTS:
         instruments: tuple[str, ...] = ()
         for conditioned, what in ((True, "conditioned"), (False, "unconditioned")):
-            measured = []
-            for seed in range(seeds):
-                score, asked = takes_of(prompt.text, seed, conditioned)
-                measured.append(measure(score, asked))
-                instruments = asked.instruments
-            yield prompt.text, what, measured
+            takes = makes(prompt.text, range(seeds), conditioned)
+            instruments = takes[-1][1].instruments
+            yield prompt.text, what, [measure(score, asked) for score, asked in takes]
         if corpus is not None:
             split, chosen = real_pieces(corpus, prompt.form)
             yield prompt.text, f"real ({split})", [real_measured(corpus, number, instruments) for number in chosen]
 
 
-def main(takes_of: TakesOf, arguments: Sequence[str] | None = None, results: Path = RESULTS) -> None:
+def main(makes: TakesOf, arguments: Sequence[str] | None = None, results: Path = RESULTS) -> None:
     parser = argparse.ArgumentParser(description="Measure whether takes have what their prompts ask for.")
     parser.add_argument("--corpus", type=Path, help="folder with index.jsonl: adds rows of real pieces")
     parser.add_argument("--cache", type=Path, help="folder that keeps the corpus as arrays between runs")
@@ -192,6 +191,14 @@ def main(takes_of: TakesOf, arguments: Sequence[str] | None = None, results: Pat
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         corpus = read_corpus(options.corpus, options.cache or Path(temporary)) if options.corpus else None
-    text = table(rows(takes_of, options.seeds, corpus))
+    text = table(rows(makes, options.seeds, corpus))
     print(text)
     results.write_text(f"# Attributes of takes, measured from the notes\n\n{text}\n{_LEGEND}", encoding="utf-8")
+
+
+def _shipped(prompt: str, seeds: Sequence[int], conditioned: bool) -> list[tuple[Score, Attributes]]:
+    return takes_of(PocketEngine.load(), prompt, seeds, conditioned=conditioned)
+
+
+if __name__ == "__main__":
+    main(_shipped)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -68,17 +69,12 @@ def pocket(rounds: int = 3) -> list[Speed]:
             batcher = Batcher(PocketDecoder(network, batch), joins_per_step=batch)
             for sequence in engine.sequences(plan):
                 batcher.add(sequence)
-
-            def decode(batcher: Batcher = batcher) -> None:
-                while batcher.busy:
-                    batcher.step()
-
-            steps.append(seconds(decode) / POCKET_IDS)
+            steps.append(seconds(partial(_finish, batcher)) / POCKET_IDS)
             shares.append(bytes_read(network.body, batch, POCKET_IDS / 2) / steps[-1] / bandwidth())
             # The loop without a cache, at lengths spread over the take; its cost grows with the length.
             lengths = range(POCKET_IDS // 10, POCKET_IDS, POCKET_IDS // 5)
             uncached.append(statistics.mean(
-                seconds(lambda n=length: network.body(torch.zeros(batch, n, dtype=torch.long))) for length in lengths))
+                seconds(partial(network.body, torch.zeros(batch, length, dtype=torch.long))) for length in lengths))
         result.append(Speed(batch, statistics.median(steps), statistics.median(uncached), statistics.median(shares)))
     return result
 
@@ -98,15 +94,22 @@ def full_size(rounds: int = 3, steps: int = 6) -> list[Speed]:
             for sequence in sequences:
                 decoder.join(sequence)
             for _ in range(steps):
-                def step() -> None:
-                    for sequence, drawn in zip(sequences, decoder.draw(sequences), strict=True):
-                        sequence.ids.append(drawn)
-                    decoder.advance(sequences)
-                times.append(seconds(step))
+                times.append(seconds(partial(_step, decoder, sequences)))
                 shares.append(bytes_read(network, batch, FULL_PRIME) / times[-1] / bandwidth())
-            uncached.append(seconds(lambda: network(torch.zeros(batch, FULL_PRIME, dtype=torch.long))))
+            uncached.append(seconds(partial(network, torch.zeros(batch, FULL_PRIME, dtype=torch.long))))
         result.append(Speed(batch, statistics.median(times), statistics.median(uncached), statistics.median(shares)))
     return result
+
+
+def _finish(batcher: Batcher) -> None:
+    while batcher.busy:
+        batcher.step()
+
+
+def _step(decoder: LocalDecoder, sequences: list[Sequence]) -> None:
+    for sequence, drawn in zip(sequences, decoder.draw(sequences), strict=True):
+        sequence.ids.append(drawn)
+    decoder.advance(sequences)
 
 
 def random_network(config: LocalTransformerConfig) -> LocalTransformer:

@@ -1,1 +1,1 @@
-"""The application: settings, jobs, delivery and the command line."""
+"""The application around the models: settings, composing to files, command line."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.takes import Shelf, slug, together
-from models.decoding.sequence import State
+from models.decoding.sequence import Sequence, State
 from models.engines import ComposeRequest, Engine, Plan, Take
 from models.errors import KapelleError, RenderingError, ScoreError
 from models.rendering.roll import draw_roll
@@ -145,6 +145,14 @@ def _decode(
     render: Callable[[Take], None], between: Callable[[], None],
 ) -> None:
     sequences = engine.sequences(plan)
+    handed: set[int] = set()
+
+    def hand_over(sequence: Sequence) -> None:
+        take = engine.take(plan, sequence)
+        report(Decoded(take))
+        handed.add(sequence.take)
+        render(take)
+
     for sequence in sequences:
         engine.batcher.add(sequence)
     try:
@@ -152,10 +160,13 @@ def _decode(
             ended = engine.batcher.step()
             report(Stepped(tuple(len(one.ids) for one in sequences), tuple(one.progress for one in sequences)))
             for sequence in ended:
-                take = engine.take(plan, sequence)
-                report(Decoded(take))
-                render(take)
+                hand_over(sequence)
             between()
+    except KeyboardInterrupt:
+        for sequence in sequences:
+            if sequence.state is State.FINISHED and sequence.take not in handed:
+                hand_over(sequence)
+        raise
     except Exception:
         for sequence in sequences:
             engine.batcher.cancel(sequence)

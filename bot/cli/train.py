@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,7 +50,7 @@ def train(
     from models.training.train import CHECKPOINT, TrainingPlan
     from models.training.train import train as run
 
-    plan = TrainingPlan(**changes)
+    plan = replace(TrainingPlan(), **changes)  # type: ignore[arg-type]
     typer.echo(f"training on {data}, {plan.planned_ids:,} ids; checkpoint and log in {out}")
     trainer = run(data, out, plan, _tell)
     done = "done" if trainer.ids_seen >= plan.planned_ids else "stopped; the same command goes on"

@@ -188,7 +188,7 @@ def _bar(progress: Callable[[int], None]) -> type[Any]:
         def __init__(self, *words: Any, **named: Any) -> None:
             named.pop("name", None)
             self._here = int(named.get("initial") or 0)
-            super().__init__(*words, **{**named, "disable": True})
+            super().__init__(*words, **{**named, "disable": True})  # type: ignore[no-untyped-call]
 
         def update(self, n: float | None = 1) -> bool | None:
             self._here += int(n or 0)

@@ -51,9 +51,9 @@ class LocalDecoder:
         """Condition of the last id of each row's sequence and stream, (rows, width)."""
         return None
 
-    def bias(self, sequences: Listed[Sequence]) -> Tensor | None:
-        """What to add to the logits of the next ids, (sequences, vocabulary)."""
-        return None
+    def steer(self, sequences: Listed[Sequence], logits: Tensor) -> Tensor:
+        """Logits of the next ids, (sequences, vocabulary), with what may not come at -inf."""
+        return logits
 
     def restart_place(self, ids: Listed[int], earliest: int) -> int:
         """The first place from `earliest` on where reading may start anew."""
@@ -96,8 +96,7 @@ class LocalDecoder:
             free = self._logits[[self._rows[sequences[place]][1] for place in guided]]
             strength = self._column([sequences[place].guidance for place in guided])
             logits[guided] = free + strength[:, None] * (logits[guided] - free)
-        if (bias := self.bias(sequences)) is not None:
-            logits = logits + bias
+        logits = self.steer(sequences, logits)
         uniform = [noise(sequence.seed, sequence.take, len(sequence.ids)) for sequence in sequences]
         drawn: list[int] = sample(
             logits, self._column([sequence.temperature for sequence in sequences]),

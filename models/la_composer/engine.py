@@ -56,14 +56,14 @@ class LaComposerDecoder(LocalDecoder):
         super().__init__(network, rows, phantom=phantom)
         self._grammar = grammar
 
-    def bias(self, sequences: Listed[Sequence]) -> Tensor | None:
+    def steer(self, sequences: Listed[Sequence], logits: Tensor) -> Tensor:
         if not self._grammar:
-            return None
+            return logits
         # Three ids are all that the place of the next one depends on.
         ends = [[*sequence.prime[-3:], *sequence.ids[-3:]] for sequence in sequences]
         allowed = np.stack([allowed_after(end, end=sequence.stop_id is not None)
                             for end, sequence in zip(ends, sequences, strict=True)])
-        return torch.where(torch.from_numpy(allowed), 0.0, -torch.inf).to(self._logits)
+        return logits.masked_fill(torch.from_numpy(~allowed).to(logits.device), -torch.inf)
 
     def restart_place(self, ids: Listed[int], earliest: int) -> int:
         return next((place for place in range(earliest, len(ids)) if ids[place] < DURATION), earliest)

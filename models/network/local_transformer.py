@@ -72,7 +72,7 @@ class Block(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         value, gate = self.up(self.feed_forward_norm(x)).chunk(2, dim=-1)
-        return x + self.down(value * F.gelu(gate))
+        return cast(Tensor, x + self.down(value * F.gelu(gate)))
 
     def step(
         self, x: Tensor, rotation: tuple[Tensor, Tensor], cache: KeyValueCache, layer: int, mask: Tensor | None,
@@ -87,7 +87,7 @@ class Block(nn.Module):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions, half-split. cos and sin are broadcast over x, (..., head_width); the first half of sin is negated."""
+    """Rotary positions, half-split; cos and sin, broadcast over x (..., head_width), are those of `rotation`."""
     low, high = x.chunk(2, dim=-1)
     return x * cos.to(x.dtype) + torch.cat((high, low), dim=-1) * sin.to(x.dtype)
 
@@ -191,10 +191,10 @@ class LocalTransformer(nn.Module):
                 x = cast(Block, block).step(x, rotation, cache, layer, mask)
             logits = self.head(self.norm(x))
         cache.end()
-        return cast(Tensor, logits)
+        return logits
 
     def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines at positions (...), each (..., head_width); see `rotate`."""
+        """Cosines and sines at positions (...), each (..., head_width); the first half of the sines is negated."""
         angle = positions[..., None] * rotary_speeds(self.config.head_width).to(positions.device)
         sin = angle.sin()
         cos = angle.cos()

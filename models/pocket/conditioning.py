@@ -13,12 +13,21 @@ from models.pocket.attributes import Attributes
 from models.pocket.features import GRID_UNKNOWN, LEFT_AT, LEFT_BINS, TICK_BINS, grid
 from models.score.programs import CHANNELS, DRUMS
 from models.vocabulary.los_angeles import (
-    CHANNEL_COUNT, DURATION, HEADER_PITCH, NO_DRUMS, PITCH, SIZE, START, TIME, TIME_STEP_MS, WITH_DRUMS,
+    CHANNEL_COUNT,
+    DURATION,
+    HEADER_PITCH,
+    NO_DRUMS,
+    PITCH,
+    SIZE,
+    START,
+    TIME,
+    TIME_STEP_MS,
+    WITH_DRUMS,
 )
 
 PRIME_LENGTH = 3  # start, drums, number of channels
 KIND_RANGES = ((TIME, DURATION), (DURATION, PITCH), (PITCH, HEADER_PITCH))
-_SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10, 11)}  # minor with both sevenths' leading tone
+_SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10, 11)}  # minor with both sevenths
 _DIVISIONS = (4, 6)  # of a quarter: sixteenths, and the triplets among them
 _ASKED_AFTER = 0.5  # share of the notes after which an instrument still missing is made to sound
 
@@ -75,7 +84,6 @@ class Clock:
             step = self._quarter_ms / divisions / TIME_STEP_MS
             # Onsets are rounded down, so a time is on the beat if a division falls into its ten milliseconds.
             off &= np.ceil(time / step - 1e-9) * step >= time + 1
-        off[0] = False  # with the last note
         return off
 
     def _features(self) -> np.ndarray:
@@ -98,12 +106,13 @@ class Clock:
 class AllowedIds:
     """What to add to the logits of the next id: -inf for what may not come, less for pitches out of key."""
 
-    def __init__(self, steering: Steering, clock: Clock) -> None:
-        self._steering, self._clock = steering, clock
+    def __init__(self, steering: Steering) -> None:
+        self._steering = steering
         self._by_kind = torch.full((3, SIZE), -torch.inf)
         for kind, (first, last) in enumerate(KIND_RANGES):
             self._by_kind[kind, first:last] = 0.0
         self._by_kind[1, DURATION:DURATION + 8] = -torch.inf  # a duration of nothing
+        self._going_on = self._by_kind[0].clone()  # no end before there is a note, and all that was asked for is heard
         if steering.may_end:
             self._by_kind[0, START] = 0.0
         pitches = self._by_kind[2, PITCH:HEADER_PITCH].view(len(CHANNELS), 128)  # a view: written through
@@ -127,21 +136,11 @@ class AllowedIds:
                 self._missing.discard((ids[place] - PITCH) // 128)
         self._read = len(ids)
         kind = len(ids) % 3
-        if kind == 0 and self._steering.beat_strength:
-            return self._on_beat(ids)
+        if kind == 0 and (self._missing or not ids):
+            return self._going_on
         if kind != 2 or not self._missing:
             return self._by_kind[kind]
         return self._asking(len(ids) // 3)
-
-    def _on_beat(self, ids: Listed[int]) -> Tensor:
-        """Times, with less weight on those between the divisions of the beat."""
-        self._clock.follow(ids)
-        off = self._clock.off_beat()
-        if off is None or not ids:
-            return self._by_kind[0]
-        bias = self._by_kind[0].clone()
-        bias[TIME:DURATION][torch.from_numpy(off)] -= self._steering.beat_strength
-        return bias
 
     def _asking(self, note: int) -> Tensor:
         """Pitches, with growing weight on instruments that were asked for and have not sounded yet."""
@@ -154,3 +153,14 @@ class AllowedIds:
         else:
             pitches[missing] += 4.0 * note / (_ASKED_AFTER * self._steering.notes)
         return bias
+
+
+def keep_to_beat(logits: Tensor, off_beat: np.ndarray, strength: float) -> None:
+    """Take `strength` off the times between the divisions of the beat, in the logits of one T, (vocabulary,).
+
+    What they lose goes to the other times: notes with the last one, T 0, become no likelier by it.
+    """
+    times = logits[TIME + 1:DURATION]
+    before = times.logsumexp(0)
+    times[torch.from_numpy(off_beat[1:]).to(logits.device)] -= strength
+    times += before - times.logsumexp(0)

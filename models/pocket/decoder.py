@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.decoding.local_decoder import LocalDecoder
 from models.decoding.sequence import Sequence
-from models.pocket.conditioning import AllowedIds, Clock, Steering
+from models.pocket.conditioning import AllowedIds, Clock, Steering, keep_to_beat
 from models.pocket.network import PocketNetwork
 
 
@@ -26,7 +26,7 @@ class Condition:
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.steering)
-        self.allowed = AllowedIds(self.steering, self.clock)
+        self.allowed = AllowedIds(self.steering)
 
 
 class PocketDecoder(LocalDecoder):
@@ -53,14 +53,24 @@ class PocketDecoder(LocalDecoder):
         condition: Condition = sequence.condition
         assert condition.described is not None
         places = torch.from_numpy(condition.clock.features).to(self._device)
-        return (condition.described[stream] + self._pocket.grid(places).sum(0)).expand(len(ids), -1)
+        grid: Tensor = self._pocket.grid(places).sum(0)
+        return (condition.described[stream] + grid).expand(len(ids), -1)
 
     def step_condition(self, rows: Listed[tuple[Sequence, int]]) -> Tensor:
         places = torch.from_numpy(np.stack([
             sequence.condition.clock.follow(sequence.ids) for sequence, _ in rows])).to(self._device)
         described = torch.stack([sequence.condition.described[stream] for sequence, stream in rows])
-        return described + self._pocket.grid(places).sum(1)
+        grid: Tensor = self._pocket.grid(places).sum(1)
+        return described + grid
 
-    def bias(self, sequences: Listed[Sequence]) -> Tensor:
-        return torch.stack([
+    def steer(self, sequences: Listed[Sequence], logits: Tensor) -> Tensor:
+        logits = logits + torch.stack([
             sequence.condition.allowed.after(sequence.ids) for sequence in sequences]).to(self._device)
+        for row, sequence in zip(logits, sequences, strict=True):
+            condition: Condition = sequence.condition
+            strength = condition.steering.beat_strength
+            if strength and sequence.ids and len(sequence.ids) % 3 == 0:
+                condition.clock.follow(sequence.ids)
+                if (off_beat := condition.clock.off_beat()) is not None:
+                    keep_to_beat(row, off_beat, strength)
+        return logits

@@ -23,10 +23,11 @@ from models.titles.matching import in_words
 from models.vocabulary.los_angeles import START, decode
 
 TOP_K = 283
+NOTES_EACH = 8  # of a take, for each of its instruments
 ROWS = 64  # of the cache; a guided sequence takes two
 GUIDANCE = 1.5
 KEY_STRENGTH = 1.0
-BEAT_STRENGTH = 2.0
+BEAT_STRENGTH = 3.0
 TICKS_PER_QUARTER = 480
 _COMMON_TONICS = (0, 2, 3, 5, 7, 9, 10)  # C, D, Eb, F, G, A, Bb
 
@@ -58,14 +59,17 @@ class PocketEngine:
         direction, matches = direct(request.title, request.artist, self._titles)
         attributes, drawn = complete(direction.attributes, request.seed)
         best = matches[0] if matches and matches[0].score > 0 else None
+        notes = request.tokens // 3
+        allowed = direction.allowed or frozenset()
+        # Everybody who may play is heard, if there are notes enough for all.
+        required = allowed if len(allowed) * NOTES_EACH <= notes else direction.required
         return Plan(
             request=request, engine=self.name,
             matched_title=best.title if best else None, matched_score=best.score if best else None,
             attributes=attributes, sources=direction.sources | dict.fromkeys(drawn, "drawn"),
             steering=Steering(
-                notes=request.tokens // 3, attributes=attributes, allowed=direction.allowed or frozenset(),
-                required=direction.required, key_strength=self._key_strength, beat_strength=self._beat_strength,
-                may_end=request.stop_at_end),
+                notes=notes, attributes=attributes, allowed=allowed, required=required, key_strength=self._key_strength,
+                beat_strength=self._beat_strength, may_end=request.stop_at_end),
             notices=(in_words(best),) if best is None or best.low else ())
 
     def sequences(self, plan: Plan) -> list[Sequence]:
@@ -116,4 +120,5 @@ def on_grid(score: Score, attributes: Attributes) -> Score:
     notes["onset_tick"] = np.rint(notes["onset_ms"] * 1000 / us * TICKS_PER_QUARTER).astype(np.int64)
     beats, unit = map(int, (attributes.metre or "4/4").split("/"))
     return replace(
-        score, notes=notes, ticks_per_quarter=TICKS_PER_QUARTER, tempos=(Tempo(0, us),), metres=(Metre(0, beats, unit),))
+        score, notes=notes, ticks_per_quarter=TICKS_PER_QUARTER,
+        tempos=(Tempo(0, us),), metres=(Metre(0, beats, unit),))

@@ -27,10 +27,6 @@ class PocketNetwork(nn.Module):
         self.attributes = nn.Linear(features.size, config.width, bias=False)
         self.grid = nn.Embedding(GRID_SIZE, config.width)
 
-    def condition(self, attributes: Tensor, grid: Tensor) -> Tensor:
-        """Condition of positions: attributes (..., features) and grid places (..., 4) -> (..., width)."""
-        return self.attributes(attributes) + self.grid(grid).sum(dim=-2)
-
     def kind_weights(self) -> tuple[Tensor, Tensor, Tensor]:
         """Rows of the head for T (the last one is START), D and P."""
         weight = self.body.head.weight
@@ -40,7 +36,9 @@ class PocketNetwork(nn.Module):
             weight[PITCH:HEADER_PITCH],
         )
 
-    def losses(self, ids: Tensor, grid: Tensor, segment: Tensor, attributes: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def losses(
+        self, ids: Tensor, grid: Tensor, segment: Tensor, attributes: Tensor,
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """Cross-entropy of each kind of id: the sum in nats and how many ids it is over.
 
         ids (rows, length + 1); grid (rows, length, 4); segment (rows, length) numbers into

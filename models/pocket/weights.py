@@ -14,6 +14,7 @@ from models.errors import CheckpointError
 from models.network.local_transformer import LocalTransformerConfig
 from models.pocket.features import GlobalFeatures
 from models.pocket.network import PocketNetwork
+from models.vocabulary.los_angeles import SIZE
 
 FAMILY = "pocket"
 SHIPPED = Path(__file__).with_name("model")
@@ -41,6 +42,8 @@ def load_pocket(folder: Path = SHIPPED) -> PocketNetwork:
     if not isinstance(sizes, dict) or set(sizes) != names or not all(
             type(value) in (int, bool) and 0 <= value <= _LARGEST for value in sizes.values()):
         raise CheckpointError(f"{path}: sizes must be whole numbers for {', '.join(sorted(names))}")
+    if sizes["vocabulary"] != SIZE:
+        raise CheckpointError(f"{path}: the vocabulary has {SIZE} ids, not {sizes['vocabulary']}")
     if not isinstance(composers, list) or not all(isinstance(name, str) for name in composers):
         raise CheckpointError(f"{path}: composers must be a list of names")
     features = GlobalFeatures(tuple(composers))

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from models.errors import ScoreError
-from models.rendering.whole_file import whole_file
 from models.score.notes import Score
+from models.whole_file import whole_file
 
 WIDTH, HEIGHT = 1600, 900
 DRUM_COLOUR = (51, 51, 51)

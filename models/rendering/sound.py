@@ -24,9 +24,9 @@ import soundfile
 from midi2audio import FluidSynth
 
 from models.errors import InputError, RenderingError, ScoreError
-from models.rendering.whole_file import whole_file
 from models.score.midi import read_midi
 from models.score.notes import Score
+from models.whole_file import whole_file
 
 SoundFormat = Literal["ogg", "mp3", "wav"]
 

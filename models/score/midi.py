@@ -16,11 +16,11 @@ import mido
 import numpy as np
 
 from models.errors import RenderingError, ScoreError
-from models.rendering.whole_file import whole_file
 from models.score.clock import ExactClock, SeedClock
 from models.score.notes import NOTE, Metre, Score, Tempo
 from models.score.programs import PATCHES
 from models.score.tracks import MAX_NOTES, Tracks, read_tracks
+from models.whole_file import whole_file
 
 __all__ = ["MAX_BYTES", "MAX_NOTES", "MAX_SECONDS", "read_midi", "write_midi"]
 

@@ -13,6 +13,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,6 +78,18 @@ def piece_notes(score: Score) -> np.ndarray:
     return result[np.argsort(result["onset_ms"], kind="stable")]
 
 
+def _entries(index: Path) -> list[dict[str, Any]]:
+    entries = []
+    for number, line in enumerate(index.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            try:
+                entries.append(json.loads(line))
+                Path(entries[-1]["file"])
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputError(f'line {number} of {index} is not a JSON object with a "file"') from error
+    return entries
+
+
 def _read(folder: Path, name: str) -> np.ndarray | str:
     try:
         path = folder / name
@@ -96,7 +109,7 @@ def read_corpus(folder: Path, cache: Path, processes: int = 2) -> Corpus:
     index = folder / "index.jsonl"
     if not index.is_file():
         raise InputError(f"{folder} holds no index.jsonl; training takes a folder of MIDI files with one")
-    entries = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines() if line.strip()]
+    entries = _entries(index)
     shares_file = folder / "sources.json"
     shares = {}
     if shares_file.is_file():
@@ -105,11 +118,9 @@ def read_corpus(folder: Path, cache: Path, processes: int = 2) -> Corpus:
                   if "suggested_share" in source}
     stored = cache / _CACHE
     stamp = f"{index.stat().st_size} {index.stat().st_mtime_ns} {PIECE_NOTE.descr}"
-    if stored.is_file():
-        with np.load(stored) as data:
-            if str(data["stamp"]) == stamp:
-                kept = [entries[i] for i in data["kept"]]
-                return Corpus(kept, data["notes"], data["offsets"], shares)
+    with suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(stored) as data:  # else it is read anew
+        if str(data["stamp"]) == stamp:
+            return Corpus([entries[i] for i in data["kept"]], data["notes"], data["offsets"], shares)
     with ProcessPoolExecutor(processes) as pool:
         pieces = list(pool.map(partial(_read, folder), [entry["file"] for entry in entries], chunksize=32))
     kept = [i for i, piece in enumerate(pieces) if not isinstance(piece, str) and len(piece) >= 16]
@@ -119,7 +130,10 @@ def read_corpus(folder: Path, cache: Path, processes: int = 2) -> Corpus:
     offsets = np.concatenate(([0], np.cumsum([len(part) for part in parts])))
     notes = np.concatenate(parts)
     cache.mkdir(parents=True, exist_ok=True)
-    np.savez(stored, notes=notes, offsets=offsets, kept=np.array(kept), stamp=stamp)
+    draft = stored.with_name(f".{_CACHE}.part")
+    with draft.open("wb") as file:
+        np.savez(file, notes=notes, offsets=offsets, kept=np.array(kept), stamp=stamp)
+    draft.replace(stored)
     return Corpus([entries[i] for i in kept], notes, offsets, shares)
 
 

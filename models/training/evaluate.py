@@ -15,7 +15,9 @@ EVALUATED_IDS = 512
 
 
 @torch.inference_mode()
-def evaluate(network: PocketNetwork, corpus: Corpus, pieces: list[int], *, conditioned: bool = True) -> dict[str, float]:
+def evaluate(
+    network: PocketNetwork, corpus: Corpus, pieces: list[int], *, conditioned: bool = True,
+) -> dict[str, float]:
     """Nats per id over the first 512 ids of each piece, for T, D, P and all of them.
 
     Without conditions every attribute and every grid feature is unknown.
@@ -31,7 +33,8 @@ def evaluate(network: PocketNetwork, corpus: Corpus, pieces: list[int], *, condi
         attributes = network.features.vector(segment.attributes, frozenset() if conditioned else unknown)
         losses = network.losses(
             ids, torch.from_numpy(grid).to(device)[None],
-            torch.zeros(1, length, dtype=torch.long, device=device), torch.from_numpy(attributes).to(device)[None, None])
+            torch.zeros(1, length, dtype=torch.long, device=device),
+            torch.from_numpy(attributes).to(device)[None, None])
         for kind, (total, count) in losses.items():
             nats[kind] += float(total)
             counts[kind] += int(count)

@@ -16,10 +16,15 @@ from models.pocket.features import GRID_COLUMNS, GRID_UNKNOWN, LEFT_AT, LEFT_BIN
 from models.score.programs import CHANNELS, DRUMS
 from models.training.corpus import Corpus
 from models.vocabulary.los_angeles import (
-    CHANNEL_COUNT, DURATION_STEP_MS, NO_DRUMS, START, TIME_STEP_MS, WITH_DRUMS, triplets,
+    CHANNEL_COUNT,
+    DURATION_STEP_MS,
+    NO_DRUMS,
+    START,
+    TIME_STEP_MS,
+    WITH_DRUMS,
+    triplets,
 )
 
-SEGMENTS = 8  # at most this many pieces in one row
 SHORTEST_CROP = 32  # notes
 
 
@@ -37,7 +42,7 @@ class Batch:
     ids: np.ndarray  # (rows, length + 1)
     grid: np.ndarray  # (rows, length, 4)
     segment: np.ndarray  # (rows, length): which of the row's pieces a position belongs to
-    attributes: np.ndarray  # (rows, SEGMENTS, features)
+    attributes: np.ndarray  # (rows, segments, features)
 
 
 def segment_of(
@@ -60,7 +65,7 @@ def segment_of(
     ), axis=1)[order]
     ids = triplets(rows)
     if first:
-        before = int(piece["onset_ms"][first - 1] * stretch / TIME_STEP_MS)
+        before = int(float(piece["onset_ms"][first - 1]) * stretch / TIME_STEP_MS)
         ids[0, 0] = min(max(int(rows[0, 0]) - before, 0), 127)
     quarter_ms = crop["quarter_ms"].astype(np.float64) * stretch
     late_ms = (start * TIME_STEP_MS + TIME_STEP_MS / 2 + clock_offset_ms) - onset_ms
@@ -94,19 +99,22 @@ class RowSampler:
         self._length, self._seed, self._augmented = length, seed, augmented
         self._attributes = {i: attributes_of(corpus.entries[i]) for i in pieces}
         self._weights = self._piece_weights()
+        shortest = int(np.diff(corpus.offsets)[pieces].min())
+        self._segments = -(-(length + 1) // (3 + 3 * shortest)) + 1  # pieces in a row, at most; the first has no header
         self._drop_rates = {"genre": 0.15, "forms": 0.15, "composer": 0.25, "key": 0.1, "metre": 0.15,
                             "density": 0.3, "instruments": 0.1}
 
     def _piece_weights(self) -> np.ndarray:
         sizes = np.diff(self._corpus.offsets)[self._pieces].astype(np.float64)
-        weights = sizes / sizes.sum()
+        weights: np.ndarray = sizes / sizes.sum()
         if shares := self._corpus.shares:
             sources = [self._corpus.entries[i].get("source", "") for i in self._pieces]
             for source in set(sources):
                 mine = np.array([name == source for name in sources])
                 if source in shares:
                     weights[mine] *= shares[source] / weights[mine].sum()
-        return weights / weights.sum()
+        weights /= weights.sum()
+        return weights
 
     def batch(self, number: int, rows: int) -> Batch:
         rng = np.random.default_rng((self._seed, number))
@@ -115,9 +123,9 @@ class RowSampler:
 
     def _row(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         need = self._length + 1
-        ids, grids, segments, attributes = [], [], [], np.zeros((SEGMENTS, self._features.size), dtype=np.float32)
+        ids, grids, segments, attributes = [], [], [], np.zeros((self._segments, self._features.size), dtype=np.float32)
         filled = 0
-        for number in range(SEGMENTS):
+        for number in range(self._segments):
             segment = self._segment(rng, -(-(need - filled) // 3), beginning=number > 0)
             dropped, grid_features = self._forget(rng, segment)
             attributes[number] = self._features.vector(segment.attributes, dropped)
@@ -127,8 +135,6 @@ class RowSampler:
             filled += len(segment.ids)
             if filled >= need:
                 break
-        else:
-            return self._row(rng)  # eight very short pieces in a row: draw again
         cut = self._length
         return (np.concatenate(ids)[:need], np.concatenate(grids)[:cut], np.concatenate(segments)[:cut], attributes)
 

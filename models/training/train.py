@@ -11,7 +11,7 @@ import json
 import shutil
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.errors import CheckpointError
+from models.errors import CheckpointError, InputError
 from models.network.local_transformer import LocalTransformerConfig
 from models.pocket.attributes import composer_key
 from models.pocket.features import GlobalFeatures
-from models.pocket.network import PocketNetwork
+from models.pocket.network import KINDS, PocketNetwork
 from models.pocket.weights import save_pocket
 from models.training.corpus import Corpus, read_corpus
 from models.training.evaluate import evaluate
@@ -56,6 +56,7 @@ class TrainingPlan:
     seed: int = 1
     checkpoint_minutes: float = 5
     evaluate_minutes: float = 12
+    compiled: bool = True  # by torch, where it can; a run of a few steps is faster without
 
 
 def rate_at(plan: TrainingPlan, ids_seen: int) -> float:
@@ -87,6 +88,8 @@ class Trainer:
     ) -> None:
         self.corpus, self.plan, self.folder, self._report = corpus, plan, folder, report
         pieces = corpus.split("train")
+        if not pieces:
+            raise InputError("the corpus has no pieces to train on: none in its index are of the split 'train'")
         self._val_pieces = corpus.split("val")
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(plan.seed)
@@ -110,10 +113,11 @@ class Trainer:
 
     def run(self) -> None:
         """Train until the plan is done, or until SIGTERM or SIGINT; either way a checkpoint and a model are left."""
-        compiled = torch.cuda.is_available() or any(shutil.which(name) for name in ("g++", "clang++"))
+        can_compile = torch.cuda.is_available() or any(shutil.which(name) for name in ("g++", "clang++"))
+        compiled = self.plan.compiled and can_compile
         losses_of: Callable[..., Losses] = torch.compile(self._losses) if compiled else self._losses
         self._started = last_save = last_evaluation = last_report = time.monotonic()
-        sums: Counter[str] = Counter()
+        sums: dict[str, float] = defaultdict(float)
         with _stop_signals() as stopped:
             while not stopped and self.ids_seen < self.plan.planned_ids:
                 for kind, (nats, count) in self._learn(losses_of).items():
@@ -121,7 +125,7 @@ class Trainer:
                     sums[f"{kind} ids"] += int(count)
                 now = time.monotonic()
                 if now - last_report > REPORT_SECONDS:
-                    self._log("train", {kind: sums[kind] / max(sums[f"{kind} ids"], 1) for kind in sums if " " not in kind})
+                    self._log("train", {kind: sums[kind] / max(sums[f"{kind} ids"], 1) for kind in KINDS})
                     sums.clear()
                     last_report = now
                 if now - last_save > 60 * self.plan.checkpoint_minutes:
@@ -144,7 +148,7 @@ class Trainer:
         (total / sum(int(count) for _, count in losses.values())).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for optimizer in (self._muon, self._adamw):
-            optimizer.step()
+            optimizer.step()  # type: ignore[no-untyped-call]
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.ids_seen += self.plan.rows * self.plan.row_ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,9 +82,9 @@ def test_real_pieces_are_measured_against_their_own_key_and_tempo() -> None:
 def test_every_prompt_has_its_rows_and_each_take_its_seed() -> None:
     asked_for: list[tuple[str, int, bool]] = []
 
-    def takes_of(prompt: str, seed: int, conditioned: bool) -> tuple[Score, Attributes]:
-        asked_for.append((prompt, seed, conditioned))
-        return excerpt(waltz_notes(semitones=0 if conditioned else 6), WALTZ), WALTZ
+    def takes_of(prompt: str, seeds: Sequence[int], conditioned: bool) -> list[tuple[Score, Attributes]]:
+        asked_for.extend((prompt, seed, conditioned) for seed in seeds)
+        return [(excerpt(waltz_notes(semitones=0 if conditioned else 6), WALTZ), WALTZ) for _ in seeds]
 
     found = list(rows(takes_of, 2, corpus(6, 0)))
     assert [(prompt, what) for prompt, what, _ in found] == [
@@ -95,6 +96,6 @@ def test_every_prompt_has_its_rows_and_each_take_its_seed() -> None:
 
 
 def test_the_table_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(lambda *_: (excerpt(waltz_notes(), WALTZ), WALTZ), ["--seeds", "1"], tmp_path / "results.md")
+    main(lambda _, seeds, __: [(excerpt(waltz_notes(), WALTZ), WALTZ) for _ in seeds], ["--seeds", "1"], tmp_path / "results.md")
     assert "| A jig | unconditioned | 1 |" in (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "| A jig | unconditioned | 1 |" in capsys.readouterr().out

@@ -208,6 +208,23 @@ def test_ctrl_c_before_the_first_take_leaves_nothing(kapelle: Any, small: Any, w
     assert written() == []
 
 
+def test_ctrl_c_between_composing_and_rendering_keeps_the_take(
+    kapelle: Any, small: Any, written: Written, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take, interruptions = small.take, [raise_interrupt]
+
+    def interrupted_once(*arguments: Any) -> Any:
+        if interruptions:
+            interruptions.pop()()
+        return take(*arguments)
+
+    monkeypatch.setattr(small, "take", interrupted_once)
+    ended = kapelle("compose", "x", "--takes", 1, "--tokens", 60, "--seed", 1)
+    assert ended.code == 130
+    assert ended.err[-2] == "take 1 is ready (1 of 1)"
+    assert "takes/x-1/take-1.ogg" in written()
+
+
 def test_an_unexpected_error_is_one_line_unless_debugging(kapelle: Any, small: Any, written: Written) -> None:
     def break_down() -> None:
         raise RuntimeError("the weights\nare gone")

@@ -85,7 +85,7 @@ def test_only_the_largest_k_are_drawn_and_all_of_them_can_be(top_k: int) -> None
 
 def test_a_low_temperature_takes_the_best_and_a_high_one_takes_all_alike() -> None:
     logits = torch.tensor([0.0, 0.5, 0.4, -3.0])
-    assert set(drawn(logits, [i / 100 for i in range(100)], 0.001)) == {1}
+    assert set(drawn(logits, [(i + 0.5) / 100 for i in range(100)], 0.001)) == {1}
     hot = drawn(logits, [i / 1000 for i in range(1000)], 1e6)
     assert all(abs(hot.count(i) - 250) < 5 for i in range(4))
 

@@ -42,8 +42,10 @@ def plain_logits(network: LocalTransformer, ids: Tensor, phantom: bool) -> Tenso
     weights = {name: value.double() for name, value in network.state_dict().items()}
 
     def norm(x: Tensor, name: str) -> Tensor:
-        spread = (x - x.mean(-1, keepdim=True)).pow(2).mean(-1, keepdim=True)
-        return (x - x.mean(-1, keepdim=True)) / (spread + 1e-5).sqrt() * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        centred = x - x.mean(-1, keepdim=True)
+        spread = centred.pow(2).mean(-1, keepdim=True)
+        scaled: Tensor = centred / (spread + 1e-5).sqrt() * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        return scaled
 
     half = config.head_width // 2
     angles = [[place / 10000 ** (pair / half) for pair in range(half)] for place in range(len(ids))]
@@ -75,7 +77,8 @@ def plain_logits(network: LocalTransformer, ids: Tensor, phantom: bool) -> Tenso
         value, gate = (norm(x, at + "feed_forward_norm") @ weights[at + "up.weight"].T).chunk(2, dim=-1)
         gelu = gate * 0.5 * (1 + torch.erf(gate / math.sqrt(2)))
         x = x + (value * gelu) @ weights[at + "down.weight"].T
-    return norm(x, "norm") @ weights["head.weight"].T
+    logits: Tensor = norm(x, "norm") @ weights["head.weight"].T
+    return logits
 
 
 @pytest.fixture(params=["PyTorch", "compiled"])

@@ -61,21 +61,35 @@ def library() -> ctypes.CDLL | None:
         _LOG.info("no C compiler: decoding goes through PyTorch, which is slower")
         return None
     try:
-        return ctypes.CDLL(str(_compiled(compiler)))
-    except (OSError, subprocess.SubprocessError) as error:
-        _LOG.warning("the decoding step could not be compiled, decoding goes through PyTorch, which is slower: %s", error)
+        target = _target(compiler)
+        if target.is_file():
+            try:
+                return ctypes.CDLL(str(target))
+            except OSError:
+                _LOG.warning("%s cannot be loaded; it is compiled again", target)
+        _compile(compiler, target)
+        return ctypes.CDLL(str(target))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home folder
+        _LOG.warning("the decoding step could not be compiled; decoding goes through PyTorch and is slower: %s", error)
         return None
 
 
-def _compiled(compiler: str) -> Path:
+def _target(compiler: str) -> Path:
+    """Where the code for this source, compiler and CPU is kept. Raises OSError where others could put theirs."""
     parts = (_SOURCE.read_text(encoding="utf-8"), *_COMPILE, *_LINK, compiler, _cpu())
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     folder = cache_folder()
-    target = folder / f"step-{key}.so"
-    if target.is_file():
-        return target
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=folder) as work:
+    target = folder / f"step-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.so"
+    for path in (folder, target):
+        if path.exists() and hasattr(os, "getuid"):
+            found = path.stat()
+            if found.st_uid != os.getuid() or found.st_mode & 0o022:
+                raise OSError(f"{path} belongs to someone else, or others may write to it")
+    return target
+
+
+def _compile(compiler: str, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as work:
         code, linked = Path(work, "step.o"), Path(work, "step.so")
         for command in (
             [compiler, *_COMPILE, "-c", str(_SOURCE), "-o", str(code)],
@@ -84,8 +98,10 @@ def _compiled(compiler: str) -> Path:
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
             if done.returncode:
                 raise OSError(done.stderr.strip().splitlines()[0] if done.stderr.strip() else f"{compiler} failed")
+        linked.chmod(0o700)  # whatever the umask is
+        with linked.open("rb") as file:
+            os.fsync(file.fileno())  # half a library would not be refused but crash
         linked.replace(target)
-    return target
 
 
 def _cpu() -> str:

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.decoding.batcher import Batcher
+from models.decoding.sampling import noise, sample
+from models.decoding.sequence import Sequence
+from models.pocket.conditioning import AllowedIds, Clock, Steering, keep_to_beat
+from models.pocket.decoder import Condition, PocketDecoder
+from models.pocket.network import PocketNetwork
+from models.pocket.weights import SHIPPED, load_pocket
+from models.score.programs import CHANNELS
+from models.vocabulary.los_angeles import DURATION, HEADER_PITCH, PITCH, START
+from tests.pocket.building import small_network, steering
+
+needs_model = pytest.mark.skipif(
+    not (SHIPPED / "model.safetensors").is_file(), reason="models/pocket/model is not there; it ships with the project")
+
+
+def sequence(asked: Steering, seed: int = 1, take: int = 1, **changes: Any) -> Sequence:
+    values: dict[str, Any] = {"temperature": 0.9, "top_k": 283, "guidance": 1.5} | changes
+    return Sequence(
+        prime=asked.prime, length=3 * asked.notes, seed=seed, take=take, stop_id=START if asked.may_end else None,
+        condition=Condition(asked), **values)
+
+
+def run(network: PocketNetwork, *sequences: Sequence, rows: int = 16) -> list[list[int]]:
+    batcher = Batcher(PocketDecoder(network, rows))
+    for one in sequences:
+        batcher.add(one)
+    while batcher.busy:
+        batcher.step()
+    return [one.ids for one in sequences]
+
+
+SPECIMENS: list[dict[str, Any]] = [
+    {"steering": {}}, {"steering": {"notes": 37, "metre": "6/8"}, "guidance": 1.0}, {"steering": {"notes": 9}, "guidance": 4.0},
+    {"steering": {"notes": 30, "tempo_bpm": None, "mode": "major"}, "temperature": 1.4},
+    {"steering": {"notes": 25, "allowed": frozenset(), "required": frozenset(("organ",))}, "temperature": 0.2},
+    {"steering": {"notes": 60, "may_end": True}, "guidance": 2.0},
+]
+
+
+def specimen(number: int, seed: int = 5) -> Sequence:
+    values = dict(SPECIMENS[number])
+    return sequence(steering(**values.pop("steering")), seed, 1 + number, **values)
+
+
+@cache
+def alone(number: int) -> tuple[int, ...]:
+    return tuple(run(small_network(), specimen(number))[0])
+
+
+def without_a_cache(network: PocketNetwork, one: Sequence) -> list[int]:
+    """What the sequence should come to, by whole rows through the network again and again."""
+    asked: Steering = one.condition.steering
+    clock, rules, ids = Clock(asked), AllowedIds(asked), [0][:0]
+    places = [clock.features.copy()] * 3
+    groups = frozenset(network.features.groups)
+    while len(ids) < one.length:
+        logits = []
+        for dropped in (frozenset[str](), groups):
+            vector = torch.from_numpy(network.features.vector(asked.attributes, dropped))
+            condition = network.attributes(vector) + network.grid(torch.from_numpy(np.stack(places))).sum(1)
+            logits.append(network.body(torch.tensor([[*one.prime, *ids]]), condition[None])[0, -1])
+        guided = logits[1] + one.guidance * (logits[0] - logits[1]) + rules.after(ids)
+        if ids and len(ids) % 3 == 0 and (off_beat := clock.off_beat()) is not None:
+            keep_to_beat(guided, off_beat, asked.beat_strength)
+        drawn = int(sample(
+            guided[None], torch.tensor([one.temperature]), torch.tensor([one.top_k]),
+            torch.tensor([noise(one.seed, one.take, len(ids))], dtype=torch.float64)))
+        if drawn == one.stop_id:
+            break
+        ids.append(drawn)
+        places.append(clock.follow(ids).copy())
+    return ids
+
+
+@pytest.mark.parametrize("number", range(len(SPECIMENS)))
+def test_ids_are_those_of_a_loop_without_a_cache(number: int) -> None:
+    assert list(alone(number)) == without_a_cache(small_network(), specimen(number))
+
+
+def test_ids_are_the_same_alone_and_among_others() -> None:
+    numbers = range(len(SPECIMENS))
+    for rows in (2, 7, 16):
+        assert run(small_network(), *map(specimen, numbers), rows=rows) == [list(alone(number)) for number in numbers]
+
+
+def test_ids_are_the_same_for_a_late_comer_and_when_others_are_cancelled() -> None:
+    batcher = Batcher(PocketDecoder(small_network(), 7))
+    gone, first, late = specimen(1), specimen(0), specimen(3)
+    for one in (gone, first):
+        batcher.add(one)
+    for _ in range(8):
+        batcher.step()
+    batcher.add(late)
+    for _ in range(5):
+        batcher.step()
+    batcher.cancel(gone)
+    while batcher.busy:
+        batcher.step()
+    assert first.ids == list(alone(0))
+    assert late.ids == list(alone(3))
+    assert gone.ids == list(alone(1))[:13]
+
+
+def test_seeds_and_takes_differ() -> None:
+    takes = run(small_network(), *(sequence(steering(), seed, take) for seed in (1, 2) for take in (1, 2)))
+    assert len({tuple(ids) for ids in takes}) == 4
+
+
+def test_attributes_and_guidance_matter() -> None:
+    plain, waltz, strong = run(
+        small_network(), sequence(steering(), guidance=1.0), sequence(steering(forms=("march",)), guidance=1.0),
+        sequence(steering(), guidance=3.0))
+    assert plain != waltz
+    assert plain != strong
+
+
+instruments = st.frozensets(st.sampled_from(CHANNELS), min_size=1)
+
+
+@settings(max_examples=20)
+@given(st.data(), instruments, st.integers(0, 2**32 - 1), st.sampled_from([1.0, 2.0]), st.booleans())
+def test_all_who_must_sound_do_and_nobody_else(
+    data: st.DataObject, allowed: frozenset[str], seed: int, guidance: float, may_end: bool,
+) -> None:
+    required = data.draw(st.frozensets(st.sampled_from(sorted(allowed))))
+    notes = data.draw(st.integers(max(len(required), 10), 24))
+    asked = steering(notes, allowed=allowed, required=required, may_end=may_end, instruments=tuple(sorted(allowed)))
+    [ids] = run(small_network(), sequence(asked, seed, guidance=guidance, temperature=1.5))
+    assert len(ids) == 3 * notes or (may_end and 0 < len(ids) < 3 * notes and len(ids) % 3 == 0)
+    for time, duration, pitch in zip(ids[::3], ids[1::3], ids[2::3], strict=True):
+        assert 0 <= time < DURATION
+        assert DURATION + 8 <= duration < PITCH
+        assert PITCH <= pitch < HEADER_PITCH
+        assert (pitch - PITCH) % 128
+    heard = {CHANNELS[(pitch - PITCH) // 128] for pitch in ids[2::3]}
+    assert required <= heard <= allowed
+
+
+@needs_model
+def test_the_shipped_model_gives_the_same_ids_alone_and_among_others() -> None:
+    network = load_pocket()
+    requests = [
+        lambda take=take: sequence(steering(40 + 9 * take, required=frozenset()), 3, take, temperature=0.7 + 0.1 * take)
+        for take in range(1, 7)]
+    together = run(network, *(request() for request in requests), rows=12)
+    assert together == [run(network, request())[0] for request in requests]
