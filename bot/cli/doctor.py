@@ -64,6 +64,7 @@ def examine(soundfont: Path | None, out: Path, data: Path) -> Iterator[Finding]:
     yield _python()
     yield from _torch()
     yield _packages()
+    yield _compiler()
     yield _fluidsynth()
     yield _soundfont(soundfont)
     yield _space(out)
@@ -101,6 +102,14 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "(version unknown)"
+
+
+def _compiler() -> Finding:
+    """The decoding step is compiled where it can be; it works without, at a fraction of the speed."""
+    from models.network.native import library
+    if library() is not None:
+        return Finding("decoding step", "compiled for this CPU")
+    return Finding("decoding step", "not compiled: composing on the CPU is slower", True, _how_to_install("gcc"), False)
 
 
 def _fluidsynth() -> Finding:

@@ -23,6 +23,8 @@ def train(
     row_ids: Annotated[int | None, typer.Option(help="Ids in a row; a multiple of three.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the weights and of the order of rows.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch.", show_default="setting KAPELLE_THREADS")] = None,
+    compiled: Annotated[bool, typer.Option(
+        "--compile/--no-compile", help="Compile the network first; short runs are faster without.")] = True,
 ) -> None:
     """Train the pocket model.
 
@@ -50,7 +52,7 @@ def train(
     from models.training.train import CHECKPOINT, TrainingPlan
     from models.training.train import train as run
 
-    plan = replace(TrainingPlan(), **changes)  # type: ignore[arg-type]
+    plan = replace(TrainingPlan(compiled=compiled), **changes)  # type: ignore[arg-type]
     typer.echo(f"training on {data}, {plan.planned_ids:,} ids; checkpoint and log in {out}")
     trainer = run(data, out, plan, _tell)
     done = "done" if trainer.ids_seen >= plan.planned_ids else "stopped; the same command goes on"

@@ -9,15 +9,22 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models.errors import DownloadError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _BLOCK = 1 << 20
 
 
-class JoinedParts(io.RawIOBase):
+def joined(paths: Sequence[Path]) -> io.BufferedReader:
     """Files one behind the other, as one file to read."""
+    return io.BufferedReader(_Joined(paths), _BLOCK)
 
+
+class _Joined(io.RawIOBase):
     def __init__(self, paths: Sequence[Path]) -> None:
         super().__init__()
         self._files = [path.open("rb") for path in paths]
@@ -30,25 +37,22 @@ class JoinedParts(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def tell(self) -> int:
-        return self._at
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max({io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence] + offset, 0)
-        return self._at
+        place = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence] + offset
+        if place < 0:
+            raise ValueError(f"there is nothing before the beginning: {place}")
+        self._at = place
+        return place
 
-    def read(self, size: int | None = -1) -> bytes:
-        end = self._starts[-1] if size is None or size < 0 else min(self._at + size, self._starts[-1])
-        blocks = []
-        while self._at < end:
-            place = bisect_right(self._starts, self._at) - 1
-            self._files[place].seek(self._at - self._starts[place])
-            block = self._files[place].read(min(end, self._starts[place + 1]) - self._at)
-            if not block:
-                raise OSError("a part became shorter while it was read")
-            blocks.append(block)
-            self._at += len(block)
-        return b"".join(blocks)
+    def readinto(self, target: WriteableBuffer) -> int:
+        if self._at >= self._starts[-1]:
+            return 0
+        part = bisect_right(self._starts, self._at) - 1
+        file = self._files[part]
+        file.seek(self._at - self._starts[part])
+        count = file.readinto(target)
+        self._at += count
+        return count
 
     def close(self) -> None:
         for file in self._files:
@@ -63,7 +67,7 @@ def extract(parts: Sequence[Path], member: str | None, target: Path, largest: in
     when it is missing, damaged or has more than `largest` bytes.
     """
     try:
-        with JoinedParts(parts) as joined, zipfile.ZipFile(joined) as archive:
+        with joined(parts) as whole, zipfile.ZipFile(whole) as archive:
             chosen = _member(archive, member)
             if chosen.file_size > largest:
                 raise DownloadError(f"{chosen.filename[:80]!r} has {chosen.file_size:,} bytes unpacked; "

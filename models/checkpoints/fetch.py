@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.checkpoints.archive import extract
+from models.checkpoints.archive import extract, joined
 from models.checkpoints.download import PATIENT, Announced, Patience, download, fetch_json
 from models.checkpoints.local_transformer import convert
 from models.checkpoints.sources import SOURCES, GitHubArchive, HubFile, Source
 from models.checkpoints.store import CONFIG
+from models.checkpoints.upstream import sha256_of
 from models.errors import DownloadError, InputError
 from models.la_composer.engine import TITLES
 from models.la_composer.titles_database import convert_titles
@@ -44,15 +45,14 @@ class _Parts:
 
     def fetch(self, work: Path, progress: Callable[[int], None], patience: Patience) -> tuple[list[Path], str]:
         paths, done = [], 0
-        digest = hashlib.sha256()
         for file in self.files:
             path = work / file.url.rsplit("/", 1)[-1]
             before = done
             download(file, path, lambda here, before=before: progress(before + here), patience)  # type: ignore[misc]
-            digest.update(path.read_bytes())
             paths.append(path)
             done += file.bytes
-        return paths, digest.hexdigest()
+        with joined(paths) as whole:
+            return paths, hashlib.file_digest(whole, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ class _Hub:
             path = Path(hf_hub_download(
                 self.file.repository, self.file.name, revision=self.file.revision, local_dir=work,
                 tqdm_class=_bar(progress)))
-        with path.open("rb") as content:
-            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        sha256 = sha256_of(path)
         if self.sha256 and sha256 != self.sha256:
             path.unlink()
             raise DownloadError(f"{self.origin} arrived damaged; run the same command again")

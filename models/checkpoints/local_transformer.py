@@ -10,7 +10,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from models.checkpoints.store import CONFIG, assign, load_model, save_model
+from models.checkpoints.store import CONFIG, assign, load_model, save_model, without_weights
 from models.checkpoints.upstream import read_upstream, sha256_of
 from models.errors import CheckpointError
 from models.network.local_transformer import LocalTransformer, LocalTransformerConfig
@@ -64,7 +64,7 @@ def load_local_transformer(folder: Path) -> LocalTransformer:
 def _network(config: LocalTransformerConfig, tensors: Mapping[str, Tensor], origin: Path) -> LocalTransformer:
     if stray := [name for name, tensor in tensors.items() if tensor.dtype != torch.float32]:
         raise CheckpointError(f"{origin}: {stray[0]} is of type {tensors[stray[0]].dtype}; expected was a float")
-    with torch.device("meta"):
+    with without_weights():
         network = LocalTransformer(config)
     assign(network, tensors, origin)
     return network.eval().requires_grad_(False)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from models.errors import CheckpointError
 
@@ -88,8 +89,25 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Modules that are made in here have shapes but no values; `assign` gives them those."""
+    with _NoInitialisation(), torch.device("meta"):
+        yield
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Skips the functions of `torch.nn.init`: on the meta device they do nothing, in more than a second."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        skipped = getattr(func, "__module__", None) == "torch.nn.init"
+        return None if skipped else func(*args, **(kwargs or {}))
+
+
 def assign(module: nn.Module, tensors: Mapping[str, Tensor], origin: Path) -> None:
-    """Make tensors the parameters of a module, without copying; it may be on the meta device.
+    """Make tensors the parameters of a module, without copying.
 
     Raises CheckpointError that names what is missing, unknown or of another shape.
     """

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.checkpoints.store import named, require_finite
+from models.checkpoints.store import named, require_finite, without_weights
 from models.errors import CheckpointError
 from models.network.local_transformer import ROTARY_BASE, LocalTransformer, LocalTransformerConfig, rotary_speeds
 
@@ -64,7 +64,7 @@ def read_upstream(path: Path) -> UpstreamCheckpoint:
     if sum(tensor.numel() * tensor.element_size() for tensor in stored.values()) > path.stat().st_size:
         raise CheckpointError(f"{path} declares more values than it holds; it is damaged or forged")
     config = _config_of(stored, path)
-    with torch.device("meta"):
+    with without_weights():
         wanted = LocalTransformer(config).state_dict()
     tensors: dict[str, Tensor] = {}
     unknown: list[str] = []

@@ -83,7 +83,7 @@ class Clock:
         for divisions in _DIVISIONS:
             step = self._quarter_ms / divisions / TIME_STEP_MS
             # Onsets are rounded down, so a time is on the beat if a division falls into its ten milliseconds.
-            off &= np.ceil(time / step - 1e-9) * step >= time + 1
+            off &= np.ceil(time / step - 1e-9) * step >= time + 1 - 1e-9
         return off
 
     def _features(self) -> np.ndarray:

@@ -118,7 +118,7 @@ def read_corpus(folder: Path, cache: Path, processes: int = 2) -> Corpus:
                   if "suggested_share" in source}
     stored = cache / _CACHE
     stamp = f"{index.stat().st_size} {index.stat().st_mtime_ns} {PIECE_NOTE.descr}"
-    with suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(stored) as data:  # else it is read anew
+    with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile), np.load(stored) as data:  # else it is read anew
         if str(data["stamp"]) == stamp:
             return Corpus([entries[i] for i in data["kept"]], data["notes"], data["offsets"], shares)
     with ProcessPoolExecutor(processes) as pool:

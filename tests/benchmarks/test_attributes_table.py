@@ -96,6 +96,7 @@ def test_every_prompt_has_its_rows_and_each_take_its_seed() -> None:
 
 
 def test_the_table_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(lambda _, seeds, __: [(excerpt(waltz_notes(), WALTZ), WALTZ) for _ in seeds], ["--seeds", "1"], tmp_path / "results.md")
+    waltz = excerpt(waltz_notes(), WALTZ), WALTZ
+    main(lambda _, seeds, __: [waltz for _ in seeds], ["--seeds", "1"], tmp_path / "results.md")
     assert "| A jig | unconditioned | 1 |" in (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "| A jig | unconditioned | 1 |" in capsys.readouterr().out

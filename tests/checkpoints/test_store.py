@@ -63,7 +63,6 @@ def test_saving_replaces_a_model_and_leaves_other_files(tmp_path: Path) -> None:
 
 def test_a_save_that_fails_leaves_the_model_that_was_there(tmp_path: Path) -> None:
     save_model(tmp_path, TENSORS, {"family": "old"})
-    shared = torch.zeros(4)
     with pytest.raises(TypeError):
         save_model(tmp_path, {"z": torch.zeros(4)}, {"family": "new", "not JSON": object()})
     config, tensors = load_model(tmp_path)

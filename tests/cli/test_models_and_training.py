@@ -70,7 +70,7 @@ def test_training_leaves_a_checkpoint_and_goes_on(kapelle: Any, home: Path, long
     data.mkdir()
     shutil.copy(long_scale, data / "scale.mid")
     (data / "index.jsonl").write_text(json.dumps({"file": "scale.mid", "title": "Scale"}) + "\n")
-    sizes = ("--width", 32, "--depth", 1, "--heads", 1, "--rows", 1, "--row-ids", 96, "--threads", 1)
+    sizes = ("--width", 32, "--depth", 1, "--heads", 1, "--rows", 1, "--row-ids", 96, "--threads", 1, "--no-compile")
     first = kapelle("train", "--data", data, "--out", "run", *sizes, "--ids", 96)
     assert first.code == 0, first.err
     assert "done after 96 of 96 ids" in first.out

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.checkpoints.store import without_weights
 from models.checkpoints.verify import TOLERANCES, Comparison, Mode, verify
 from models.network import native
 from models.network.cache import KeyValueCache
@@ -102,7 +103,7 @@ def apart(ours: Tensor, theirs: Tensor) -> float:
 
 
 @pytest.mark.parametrize("phantom", [False, True])
-@pytest.mark.parametrize("length", [1, 7, 15, 16, 17, 18, 31, 32, 33, 48, 60])
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 18, 33, 50])
 def test_whole_rows_are_as_the_formulas_say_at_every_position(length: int, phantom: bool) -> None:
     network = network_of(SMALL)
     ids = ids_of(1, length, SMALL)
@@ -209,7 +210,7 @@ def test_no_query_sees_what_comes_after_it() -> None:
 
 
 def test_sizes_of_the_published_checkpoint() -> None:
-    with torch.device("meta"):
+    with without_weights():
         network = LocalTransformer(LocalTransformerConfig())
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(387.6e6, rel=1e-3)
     assert network.config.inner == 2730

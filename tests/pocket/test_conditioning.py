@@ -9,14 +9,28 @@ from hypothesis import strategies as st
 from models.pocket.attributes import Attributes
 from models.pocket.conditioning import AllowedIds, Clock, keep_to_beat
 from models.pocket.features import (
-    BAR_AT, BAR_BINS, GRID_UNKNOWN, LEFT_AT, LEFT_BINS, TEMPO_AT, TICK_AT,
+    BAR_AT,
+    BAR_BINS,
+    GRID_UNKNOWN,
+    LEFT_AT,
+    LEFT_BINS,
+    TEMPO_AT,
+    TICK_AT,
 )
 from models.score.notes import NOTE, Metre, Score, Tempo
 from models.score.programs import CHANNELS, DRUMS
 from models.training.corpus import piece_notes
 from models.training.rows import segment_of
 from models.vocabulary.los_angeles import (
-    CHANNEL_COUNT, DURATION, HEADER_PITCH, NO_DRUMS, PITCH, SIZE, START, TIME, WITH_DRUMS,
+    CHANNEL_COUNT,
+    DURATION,
+    HEADER_PITCH,
+    NO_DRUMS,
+    PITCH,
+    SIZE,
+    START,
+    TIME,
+    WITH_DRUMS,
 )
 from tests.pocket.building import steering
 
@@ -34,11 +48,13 @@ def score_on_grid(sixteenths: list[int], us_per_quarter: int, metre: tuple[int, 
     return Score(notes, 480, (Tempo(0, us_per_quarter),), (Metre(0, *metre),))
 
 
-TUNE = [0, 0, 2, 3, 4, 6, 6, 8, 11, 12, 13, 14, 15, 16, 20, 24, 24, 25, 28, 32, 36, 37, 40, 48, 51, 56, 60, 64, 72, 75]
+# No gap is longer than a quarter: longer ones may not fit into a T, and a clock that follows the ids cannot know.
+TUNE = [0, 0, 2, 3, 4, 6, 6, 8, 11, 12, 13, 14, 15, 16, 20, 24, 24, 25, 28, 32, 36, 37, 40, 44, 48, 51, 54, 56, 60, 64,
+        68, 72, 75]
 
 
 @pytest.mark.parametrize("metre", [(4, 4), (3, 4), (2, 4), (6, 8), (2, 2), (3, 8), (12, 8), (9, 8), (6, 4), (3, 2), (5, 4)])
-@pytest.mark.parametrize("bpm", [47.0, 60.0, 90.0, 120.0, 133.0, 176.0, 297.0])
+@pytest.mark.parametrize("bpm", [50.0, 60.0, 90.0, 120.0, 133.0, 176.0, 297.0])
 def test_the_clock_agrees_with_what_training_sees(bpm: float, metre: tuple[int, int]) -> None:
     us = round(60_000_000 / bpm)
     piece = piece_notes(score_on_grid(TUNE, us, metre))
@@ -127,20 +143,20 @@ def on_beat(ids: list[int], **changes: object) -> list[int]:
 
 def test_sixteenths_and_triplets_are_on_the_beat() -> None:
     """At 120 quarters a minute a quarter is 500 ms: 125, 250, 375 and 83, 166, 333, 416 of them, rounded down."""
-    assert on_beat([0]) == [0, 8, 12, 16, 25, 33, 37, 41, 50, 58, 62, 66, 75, 83, 87, 91, 100, 108, 112, 116, 125]
+    assert on_beat([0]) == [0, 8, 12, 16, 25, 33, 37, 41, 50, 58, 62, 66, 75, 83, 87, 91, 100, 108, 112, 116,
+                            125]
     assert on_beat([37, 200, 1200, 13]) == on_beat([0])
     assert on_beat([12, 200, 1200]) == [0, 4, 13, 21, 25, 29, 38, 46, 50, 54, 63, 71, 75, 79, 88, 96, 100, 104, 113, 121,
                                         125]
     assert Clock(steering(tempo_bpm=None)).off_beat() is None
 
 
-@pytest.mark.parametrize("bpm", [47.0, 90.0, 133.0, 250.0, 297.0])
+@pytest.mark.parametrize("bpm", [50.0, 90.0, 133.0, 250.0, 297.0])
 def test_what_lies_on_the_grid_is_on_the_beat_for_the_clock(bpm: float) -> None:
     piece = piece_notes(score_on_grid(TUNE, round(60_000_000 / bpm), (4, 4)))
     ids = segment_of(piece, Attributes(), 0, len(piece)).ids[3:].tolist()
     for note in range(1, len(TUNE)):
-        if ids[3 * note] < 127:  # a longer time is cut, and the clock goes wrong with it
-            assert ids[3 * note] in on_beat(ids[:3 * note], tempo_bpm=60_000_000 / round(60_000_000 / bpm))
+        assert ids[3 * note] in on_beat(ids[:3 * note], tempo_bpm=60_000_000 / round(60_000_000 / bpm))
 
 
 def test_times_off_the_beat_lose_to_those_on_it_and_not_to_chords() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import CheckpointError
@@ -37,6 +37,7 @@ def test_songs_come_out_as_they_were_pickled(tmp_path: Path, protocol: int) -> N
     assert [songs.ids(number) for number in range(len(songs))] == [tuple(ids) for _, ids in SONGS]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.text(max_size=30), st.lists(st.integers(0, 2830), max_size=40)), max_size=12),
        st.integers(2, 5))
 def test_reading_equals_unpickling(tmp_path_factory: pytest.TempPathFactory, songs: list[Any], protocol: int) -> None:
@@ -82,6 +83,7 @@ def test_a_hostile_pickle_is_refused_and_nothing_in_it_runs(tmp_path: Path, prot
     assert sign.exists()  # the bomb was a real one
 
 
+@settings(max_examples=60)
 @given(st.binary(max_size=80))
 def test_arbitrary_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("titles") / "a.pickle"

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import io
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mido
+import numpy as np
+import pytest
+
+from models.engines import ComposeRequest, Plan, Take
+from models.errors import CheckpointError
+from models.pocket.attributes import Attributes
+from models.pocket.engine import PocketEngine, complete, on_grid
+from models.pocket.titles import load_titles
+from models.pocket.weights import SHIPPED, save_pocket
+from models.score.measures import channels
+from models.score.midi import write_midi
+from models.score.programs import CHANNELS
+from models.vocabulary.los_angeles import CHANNEL_COUNT, DURATION, NO_DRUMS, PITCH, START, WITH_DRUMS, decode
+from tests.pocket.building import small_network
+
+
+@cache
+def engine() -> PocketEngine:
+    return PocketEngine(small_network(), load_titles())
+
+
+def composed(request: ComposeRequest) -> tuple[Plan, list[Take]]:
+    plan = engine().plan(request)
+    sequences = engine().sequences(plan)
+    for sequence in sequences:
+        engine().batcher.add(sequence)
+    takes = []
+    while engine().batcher.busy:
+        takes += [engine().take(plan, sequence) for sequence in engine().batcher.step()]
+    return plan, sorted(takes, key=lambda take: take.number)
+
+
+def request(title: str = "Waltz for flute and piano in D minor, 90 bpm", artist: str = "", **changes: Any) -> ComposeRequest:
+    return ComposeRequest(title, artist, **{"tokens": 96, "takes": 2, "seed": 4, **changes})
+
+
+def test_a_plan_says_what_was_matched_and_where_attributes_are_from() -> None:
+    plan = engine().plan(request("Nocturne, Op. 72", "Frédéric Chopin"))
+    assert plan.engine == "pocket"
+    assert plan.matched_title is not None
+    assert "hopin" in plan.matched_title
+    assert plan.matched_score is not None
+    assert 86 <= plan.matched_score <= 100
+    assert plan.attributes.composer == "chopin"
+    assert "nocturne" in plan.attributes.forms
+    assert plan.notices == ()
+
+
+def test_what_a_request_states_is_what_is_asked_of_the_network() -> None:
+    plan = engine().plan(request())
+    attributes = plan.attributes
+    assert (attributes.tonic, attributes.mode, attributes.metre, attributes.tempo_bpm) == (2, "minor", "3/4", 90.0)
+    assert plan.steering.allowed == plan.steering.required == {"piano", "flute"}
+    assert plan.steering.notes == 32
+    assert plan.sources["instruments"] == plan.sources["tempo_bpm"] == plan.sources["key"] == "stated"
+
+
+def test_a_title_that_nobody_knows_is_said_to_be_unknown() -> None:
+    plan = engine().plan(request("xqzjv kwpfy"))
+    [notice] = plan.notices
+    assert "no " in notice
+
+
+@pytest.mark.parametrize(("tokens", "notes"), [(32, 10), (33, 11), (96, 32), (200, 66)])
+def test_takes_have_the_length_that_was_asked_for(tokens: int, notes: int) -> None:
+    plan, takes = composed(request(tokens=tokens, takes=3))
+    assert [take.number for take in takes] == [1, 2, 3]
+    for take in takes:
+        assert len(take.ids) == take.prime_length + 3 * notes
+        assert take.ids[:take.prime_length] == plan.steering.prime == (START, NO_DRUMS, CHANNEL_COUNT + 2)
+        assert len(take.score) == notes
+        assert take.prime_seconds is None
+    assert len({take.ids for take in takes}) == 3
+
+
+def test_the_score_is_what_the_ids_say() -> None:
+    for take in composed(request())[1]:
+        plain = decode(take.ids).notes
+        for name in ("onset_ms", "duration_ms", "pitch", "velocity", "program", "drum"):
+            assert np.array_equal(take.score.notes[name], plain[name])
+
+
+@pytest.mark.parametrize(("title", "wanted"), [
+    ("String quartet", {"violin", "cello"}), ("Piano solo", {"piano"}), ("Song for choir and organ", {"choir", "organ"}),
+    ("Rock band without drums", {"guitar", "bass"}), ("Only drums and bass", {"drums", "bass"}),
+])
+def test_instruments_are_those_that_were_asked_for(title: str, wanted: set[str]) -> None:
+    plan, takes = composed(request(title))
+    for take in takes:
+        assert wanted <= channels(take.score) <= (plan.steering.allowed or set(CHANNELS))
+        assert take.ids[1] == (WITH_DRUMS if "drums" in wanted else NO_DRUMS)
+
+
+def test_the_file_has_the_tempo_and_the_metre_of_the_request() -> None:
+    _, [take, *_] = composed(request())
+    stream = io.BytesIO()
+    write_midi(take.score, stream)
+    stream.seek(0)
+    midi = mido.MidiFile(file=stream)
+    events = [message for track in midi.tracks for message in track if message.is_meta]
+    [tempo] = [message.tempo for message in events if message.type == "set_tempo"]
+    [metre] = [message for message in events if message.type == "time_signature"]
+    assert mido.tempo2bpm(tempo) == pytest.approx(90, abs=0.01)
+    assert (metre.numerator, metre.denominator) == (3, 4)
+    assert midi.length == pytest.approx(take.score.seconds, abs=0.01)
+    assert take.score.name == "Waltz for flute and piano in D minor, 90 bpm"
+
+
+def test_notes_on_the_grid_lie_on_ticks_of_the_grid() -> None:
+    ids = [token for time in (0, 50, 25, 75) for token in (time, DURATION + 80, PITCH + 60)]
+    score = on_grid(decode(ids), Attributes(tempo_bpm=120.0, metre="6/8"))
+    assert score.notes["onset_tick"].tolist() == [0, 480, 720, 1440]
+    assert (score.ticks_per_quarter, score.tempos[0].us_per_quarter, score.metres[0][1:]) == (480, 500_000, (6, 8))
+    plain = decode(ids)
+    assert on_grid(plain, Attributes()) is plain
+
+
+def test_the_same_seed_gives_the_same_takes_and_another_one_others() -> None:
+    one, same, other = (composed(request(seed=seed))[1] for seed in (4, 4, 5))
+    assert [take.ids for take in one] == [take.ids for take in same]
+    assert not {take.ids for take in one} & {take.ids for take in other}
+
+
+def test_a_take_does_not_depend_on_how_many_there_are() -> None:
+    few, many = (composed(request(takes=takes))[1] for takes in (1, 5))
+    assert few[0].ids == many[0].ids
+
+
+def test_requests_share_the_batcher() -> None:
+    requests = [request(), request("March for brass band", tokens=60, takes=1), request("Hymn", tokens=40)]
+    alone = [[take.ids for take in composed(one)[1]] for one in requests]
+    plans = [engine().plan(one) for one in requests]
+    waiting = [engine().sequences(plan) for plan in plans]
+    for sequences in waiting:
+        for sequence in sequences:
+            engine().batcher.add(sequence)
+        engine().batcher.step()
+    while engine().batcher.busy:
+        engine().batcher.step()
+    assert [[engine().take(plan, one).ids for one in sequences]
+            for plan, sequences in zip(plans, waiting, strict=True)] == alone
+
+
+def test_a_piece_may_end_before_its_tokens_are_used_up() -> None:
+    _, takes = composed(request(tokens=600, takes=4, temperature=1.5, stop_at_end=True))
+    lengths = [len(take.ids) - take.prime_length for take in takes]
+    assert all(length % 3 == 0 for length in lengths)
+    assert min(lengths) >= 3 * 2, "two instruments were asked for"
+    assert min(lengths) < 600
+    assert all(START not in take.ids[1:] for take in takes)
+    for take in takes:
+        assert {"piano", "flute"} == channels(take.score)
+
+
+def test_what_is_not_known_is_drawn_by_the_seed_and_said_to_be() -> None:
+    unknown, drawn = complete(Attributes(), 7)
+    assert set(drawn) == {"key", "metre", "tempo_bpm"}
+    assert complete(Attributes(), 7) == (unknown, drawn)
+    assert None not in (unknown.tonic, unknown.mode, unknown.metre, unknown.tempo_bpm)
+    assert len({complete(Attributes(), seed)[0] for seed in range(20)}) > 10
+    known = Attributes(tonic=1, mode="minor", metre="6/8", tempo_bpm=77.0)
+    assert complete(known, 7) == (known, ())
+    assert complete(Attributes(mode="minor"), 7)[0].mode == "minor"
+    assert complete(Attributes(mode="minor"), 7)[1] == ("key", "metre", "tempo_bpm")
+
+
+def test_a_model_is_loaded_from_its_folder(tmp_path: Path) -> None:
+    save_pocket(tmp_path, small_network(), {})
+    assert PocketEngine.load(tmp_path).name == "pocket"
+    (tmp_path / "config.json").write_text(json.dumps({"family": "another", "format": 1}))
+    with pytest.raises(CheckpointError):
+        PocketEngine.load(tmp_path)
+
+
+@pytest.mark.skipif(not (SHIPPED / "model.safetensors").is_file(),
+                    reason="models/pocket/model is not there; it ships with the project")
+def test_the_shipped_model_composes() -> None:
+    shipped = PocketEngine.load()
+    plan = shipped.plan(request("Menuet", "Bach", tokens=60, takes=2))
+    for sequence in shipped.sequences(plan):
+        shipped.batcher.add(sequence)
+    takes = []
+    while shipped.batcher.busy:
+        takes += [shipped.take(plan, sequence) for sequence in shipped.batcher.step()]
+    assert [len(take.score) for take in takes] == [20, 20]
+    assert channels(takes[0].score) <= plan.steering.allowed
