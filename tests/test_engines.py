@@ -17,7 +17,8 @@ from tests.pocket.building import small_network
     {"title": "🎹 Für Elise ♫"}, {"title": "../../etc/passwd"}, {"title": "نشيد"}, {"title": "a / b \\ c"},
 ])
 def test_what_lies_within_the_limits_is_taken(values: dict[str, Any]) -> None:
-    assert ComposeRequest(**{"title": "Nocturne", **values})
+    request = ComposeRequest(**{"title": "Nocturne", **values})
+    assert all(getattr(request, name) == value for name, value in values.items())
 
 
 @pytest.mark.parametrize(("values", "message"), [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -121,7 +122,9 @@ def _load(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             mappable = file.read(4) == b"PK\x03\x04"
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a pickle's protocol, say: what is wrong is said in one line
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path} is no checkpoint of tensors alone: it is damaged, or of another kind, "
                               "or holds objects that could run code") from error

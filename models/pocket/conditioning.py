@@ -29,6 +29,7 @@ PRIME_LENGTH = 3  # start, drums, number of channels
 KIND_RANGES = ((TIME, DURATION), (DURATION, PITCH), (PITCH, HEADER_PITCH))
 _SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10, 11)}  # minor with both sevenths
 _DIVISIONS = (4, 6)  # of a quarter: sixteenths, and the triplets among them
+_LARGEST_CHORD = 16  # notes at once; a small network may not find its way out of a chord
 _ASKED_AFTER = 0.5  # share of the notes after which an instrument still missing is made to sound
 
 
@@ -127,20 +128,27 @@ class AllowedIds:
             if steering.allowed and name not in steering.allowed:
                 pitches[channel] = -torch.inf
         self._missing = {CHANNELS.index(name) for name in steering.required}
+        self._largest_chord = min(_LARGEST_CHORD, 6 + 2 * len(steering.allowed or CHANNELS))
+        self._chord: list[int] = []  # P ids with the onset of the last note
         self._read = 0
 
     def after(self, ids: Listed[int]) -> Tensor:
         """For the id that comes after the ids made so far, (vocabulary,)."""
         for place in range(self._read, len(ids)):
-            if place % 3 == 2:
+            if place % 3 == 0 and ids[place] != TIME:
+                self._chord.clear()
+            elif place % 3 == 2:
                 self._missing.discard((ids[place] - PITCH) // 128)
+                self._chord.append(ids[place])
         self._read = len(ids)
         kind = len(ids) % 3
-        if kind == 0 and (self._missing or not ids):
-            return self._going_on
-        if kind != 2 or not self._missing:
-            return self._by_kind[kind]
-        return self._asking(len(ids) // 3)
+        if kind == 0:
+            times = self._going_on if self._missing or not ids else self._by_kind[0]
+            return _without(times, [TIME]) if len(self._chord) >= self._largest_chord else times
+        if kind == 1:
+            return self._by_kind[1]
+        pitches = self._asking(len(ids) // 3) if self._missing else self._by_kind[2]
+        return _without(pitches, self._chord)  # nobody strikes a note twice at once
 
     def _asking(self, note: int) -> Tensor:
         """Pitches, with growing weight on instruments that were asked for and have not sounded yet."""
@@ -153,6 +161,14 @@ class AllowedIds:
         else:
             pitches[missing] += 4.0 * note / (_ASKED_AFTER * self._steering.notes)
         return bias
+
+
+def _without(bias: Tensor, ids: list[int]) -> Tensor:
+    if not ids:
+        return bias
+    bias = bias.clone()
+    bias[ids] = -torch.inf
+    return bias
 
 
 def keep_to_beat(logits: Tensor, off_beat: np.ndarray, strength: float) -> None:

@@ -24,6 +24,7 @@ from models.vocabulary.los_angeles import START, decode
 
 TOP_K = 283
 NOTES_EACH = 8  # of a take, for each of its instruments
+FEWEST_PIECES = 10  # of a form, for the network to be told of it
 ROWS = 64  # of the cache; a guided sequence takes two
 GUIDANCE = 1.5
 KEY_STRENGTH = 1.0
@@ -61,6 +62,9 @@ class PocketEngine:
         best = matches[0] if matches and matches[0].score > 0 else None
         notes = request.tokens // 3
         allowed = direction.allowed or frozenset()
+        # Of a form with hardly any piece in training the network has learnt the pieces, not the form.
+        forms = self._titles.usuals.forms
+        heard = tuple(form for form in attributes.forms if form in forms and forms[form].pieces >= FEWEST_PIECES)
         # Everybody who may play is heard, if there are notes enough for all.
         required = allowed if len(allowed) * NOTES_EACH <= notes else direction.required
         return Plan(
@@ -68,7 +72,7 @@ class PocketEngine:
             matched_title=best.title if best else None, matched_score=best.score if best else None,
             attributes=attributes, sources=direction.sources | dict.fromkeys(drawn, "drawn"),
             steering=Steering(
-                notes=notes, attributes=attributes, allowed=allowed, required=required, key_strength=self._key_strength,
+                notes=notes, attributes=replace(attributes, forms=heard), allowed=allowed, required=required, key_strength=self._key_strength,
                 beat_strength=self._beat_strength, may_end=request.stop_at_end),
             notices=(in_words(best),) if best is None or best.low else ())
 

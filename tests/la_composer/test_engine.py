@@ -51,10 +51,24 @@ def test_the_song_called_alike_begins_and_the_network_goes_on(folder: Path) -> N
     assert takes[0].prime_seconds == pytest.approx(0.12)
 
 
+def test_sampling_keeps_as_many_ids_as_upstream(folder: Path) -> None:
+    engine = LaComposerEngine.load(folder)
+    sequences = engine.sequences(engine.plan(ComposeRequest("Family Guy", takes=2, tokens=99, temperature=0.7)))
+    assert [(one.top_k, one.length, one.temperature, one.stop_id) for one in sequences] == [(283, 99, 0.7, None)] * 2
+
+
+def test_the_first_window_is_as_the_model_says(folder: Path, tmp_path: Path) -> None:
+    convert(folder.parent / "a.pth", tmp_path / "trained", first_window="trained")
+    request = ComposeRequest("x", tokens=32, takes=1)
+    native, trained = (run(LaComposerEngine.load(path), request)[1][0]
+                       for path in (folder.parent / "a.pth", tmp_path / "trained"))
+    assert native.ids != trained.ids
+
+
 def test_a_beginning_without_a_header_is_as_good(folder: Path) -> None:
     plan, takes = run(LaComposerEngine.load(folder), ComposeRequest("Family Guy", "TV Themes", tokens=32, takes=1))
     assert plan.prime == tuple(SONGS[1][1])
-    assert len(takes[0].score) >= 14
+    assert len(takes[0].score) >= 13  # the last one of the prime may be spoilt by what upstream lets follow
     assert plan.notices == ()
 
 
@@ -100,7 +114,7 @@ def test_upstream_ids_of_any_kind_may_come_and_with_grammar_only_those_that_can(
 
     assert not any(well_formed(take) for take in free)
     assert all(well_formed(take) for take in ruled)
-    assert all(len(take.score) == 14 // 2 + 20 for take in ruled)
+    assert all(len(take.score) == 14 + 20 for take in ruled)
 
 
 def test_a_piece_may_stop_where_another_would_begin(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def network(name: str) -> LocalTransformer:
     torch.manual_seed(8)
     result = LocalTransformer(SIZES[name]).eval().requires_grad_(False)
     for parameter in result.parameters():
-        parameter += 0.05 * torch.randn_like(parameter)
+        parameter.add_(0.05 * torch.randn_like(parameter))
     return result
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -265,6 +267,6 @@ def test_an_instrument_that_is_missing_gains_weight_until_it_must_sound() -> Non
     ({"allowed": frozenset(), "required": frozenset(), "instruments": ()}, (START, NO_DRUMS, CHANNEL_COUNT + 1)),
 ])
 def test_the_prime_says_whether_there_are_drums_and_how_many_play(
-    changes: dict[str, object], prime: tuple[int, int, int],
+    changes: dict[str, Any], prime: tuple[int, int, int],
 ) -> None:
     assert steering(**changes).prime == prime

@@ -115,7 +115,8 @@ def test_chords_run_from_the_top_down() -> None:
 
 
 def entries(**entry: Any) -> dict[str, Any]:
-    return {"genre": "folk", "title": "Walzer", "artist": "J. S. Bach", "key": "D", "mode": "minor", "metre": "3/4", **entry}
+    known = {"genre": "folk", "title": "Walzer", "artist": "J. S. Bach", "key": "D", "mode": "minor", "metre": "3/4"}
+    return known | entry
 
 
 def sampler(*scores: Score, length: int = LENGTH, seed: int = 1, augmented: float = 0.5) -> RowSampler:
@@ -221,7 +222,8 @@ def test_attributes_are_forgotten_as_often_as_they_should_be() -> None:
     for group, names in FEATURES.groups.items():
         rates[group] = known[:, offset + len(names) - 1].mean()
         offset += len(names)
-    wanted = {"genre": 0.15, "forms": 0.15, "composer": 0.25, "key": 0.1, "metre": 0.15, "density": 0.3, "instruments": 0.1}
+    wanted = {"genre": 0.15, "forms": 0.15, "composer": 0.25, "key": 0.1, "metre": 0.15, "density": 0.3,
+              "instruments": 0.1}
     for group, rate in wanted.items():
         assert rates[group] == pytest.approx(0.12 + 0.88 * rate, abs=0.04), group
     left_unknown = (rows.grid[:, 0, 3] == GRID_UNKNOWN[3]).mean()

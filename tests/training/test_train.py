@@ -17,6 +17,7 @@ import torch
 import models.training.train as module
 from models.errors import CheckpointError, InputError
 from models.pocket.weights import load_pocket
+from models.training.corpus import read_corpus
 from models.training.evaluate import evaluate
 from models.training.train import CHECKPOINT, LOG, MODEL, Trainer, TrainingPlan, common_composers, rate_at, train
 from tests.training.building import PLAN, corpus_of, tune, write_corpus
@@ -88,7 +89,7 @@ def stopping(data: Path, folder: Path, after_a_step: Callable[[Trainer], None]) 
             return losses
 
     folder.mkdir(exist_ok=True)
-    trainer = Watched(module.read_corpus(data, folder), PLAN, folder, lambda _: None)
+    trainer = Watched(read_corpus(data, folder), PLAN, folder, lambda _: None)
     trainer.run()
     return trainer
 
@@ -163,11 +164,11 @@ def test_a_damaged_checkpoint_is_refused_and_left_alone(data: Path, tmp_path: Pa
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("changes", [{"width": 64}, {"depth": 2}, {"heads": 2}])
-def test_a_checkpoint_of_other_sizes_is_refused(data: Path, tmp_path: Path, changes: dict[str, int]) -> None:
+@pytest.mark.parametrize("plan", [replace(PLAN, width=64), replace(PLAN, depth=2), replace(PLAN, heads=2)])
+def test_a_checkpoint_of_other_sizes_is_refused(data: Path, tmp_path: Path, plan: TrainingPlan) -> None:
     run(data, tmp_path, replace(PLAN, planned_ids=IDS_A_STEP))
     with pytest.raises(CheckpointError, match="move it away"):
-        run(data, tmp_path, replace(PLAN, **changes))
+        run(data, tmp_path, plan)
 
 
 def test_a_checkpoint_of_another_corpus_is_refused(data: Path, tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_checkpoints_and_evaluations_come_in_their_time(data: Path, tmp_path: Pa
             return losses
 
     records: list[dict[str, Any]] = []
-    Watched(module.read_corpus(data, tmp_path), plan, tmp_path, records.append).run()
+    Watched(read_corpus(data, tmp_path), plan, tmp_path, records.append).run()
     assert seen == [0, 1, 2, 3]
     assert [record["what"] for record in records] == ["val"] * 5
 
