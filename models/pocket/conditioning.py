@@ -28,7 +28,6 @@ from models.vocabulary.los_angeles import (
 PRIME_LENGTH = 3  # start, drums, number of channels
 KIND_RANGES = ((TIME, DURATION), (DURATION, PITCH), (PITCH, HEADER_PITCH))
 _SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10, 11)}  # minor with both sevenths
-_DIVISIONS = (4, 6)  # of a quarter: sixteenths, and the triplets among them
 _LARGEST_CHORD = 16  # notes at once; a small network may not find its way out of a chord
 _ASKED_AFTER = 0.5  # share of the notes after which an instrument still missing is made to sound
 
@@ -52,6 +51,18 @@ class Steering:
         return START, WITH_DRUMS if drums else NO_DRUMS, CHANNEL_COUNT + min(max(len(channels), 1), 12)
 
 
+def _levels(beats: int, unit: int) -> list[tuple[float, float, float]]:
+    """Levels of a metre from the weakest to the strongest.
+
+    Each is the distance of its points in quarters, the place of the first one in the bar, and how weak they are (0..1).
+    """
+    if unit == 8 and beats % 3 == 0:  # beats of three eighths: long and short tell them from quarters
+        levels = [(0.25, 0.0, 0.9), (0.5, 0.0, 0.8), (1.5, 1.0, 0.3), (1.5, 0.0, 0.0)]
+    else:  # triplets of sixteenths, sixteenths, eighths, quarters
+        levels = [(1 / 6, 0.0, 0.8), (0.25, 0.0, 0.6), (0.5, 0.0, 0.35), (1.0, 0.0, 0.15)]
+    return [*levels, (beats * 4 / unit, 0.0, 0.0)] if beats else levels
+
+
 class Clock:
     """Where in the bar the last note stands, in steps of the vocabulary, followed id by id."""
 
@@ -61,6 +72,7 @@ class Clock:
         self._quarter_ms = 60_000 / attributes.tempo_bpm if attributes.tempo_bpm else None
         beats, unit = map(int, attributes.metre.split("/")) if attributes.metre else (0, 1)
         self._bar_ticks = beats * 4 * TICK_BINS // unit
+        self._levels = _levels(beats, unit)
         self._time = self._note = 0
         self._read = 0
         self.features = self._features()
@@ -75,17 +87,20 @@ class Clock:
         self._read = len(ids)
         return self.features
 
-    def off_beat(self) -> np.ndarray | None:
-        """Which times to the next note, (128,), lead between the divisions of the beat; None without a tempo."""
+    def weakness(self) -> np.ndarray | None:
+        """How weak in the bar the onset after each time is, (128,): 0 on the bar line, 1 between the divisions.
+
+        None without a tempo.
+        """
         if self._quarter_ms is None:
             return None
         time = self._time + np.arange(DURATION - TIME)
-        off = np.ones(len(time), dtype=bool)
-        for divisions in _DIVISIONS:
-            step = self._quarter_ms / divisions / TIME_STEP_MS
-            # Onsets are rounded down, so a time is on the beat if a division falls into its ten milliseconds.
-            off &= np.ceil(time / step - 1e-9) * step >= time + 1 - 1e-9
-        return off
+        result = np.ones(len(time))
+        for quarters, first, weakness in self._levels:
+            step, start = (length * self._quarter_ms / TIME_STEP_MS for length in (quarters, first))
+            # Onsets are rounded down, so a time is on a level if one of its points falls into its ten milliseconds.
+            result[np.ceil((time - start) / step - 1e-9) * step + start < time + 1 - 1e-9] = weakness
+        return result
 
     def _features(self) -> np.ndarray:
         ticks = 0.0
@@ -171,12 +186,21 @@ def _without(bias: Tensor, ids: list[int]) -> Tensor:
     return bias
 
 
-def keep_to_beat(logits: Tensor, off_beat: np.ndarray, strength: float) -> None:
-    """Take `strength` off the times between the divisions of the beat, in the logits of one T, (vocabulary,).
+def keep_to_beat(logits: Tensor, weakness: np.ndarray, strength: float) -> None:
+    """Take up to `strength` off times that lead to weak places of the bar, in the logits of one T, (vocabulary,).
 
     What they lose goes to the other times: notes with the last one, T 0, become no likelier by it.
     """
     times = logits[TIME + 1:DURATION]
     before = times.logsumexp(0)
-    times[torch.from_numpy(off_beat[1:]).to(logits.device)] -= strength
+    times -= strength * torch.from_numpy(weakness[1:]).to(logits)
     times += before - times.logsumexp(0)
+
+
+def accent(logits: Tensor, weakness: float, strength: float) -> None:
+    """Make a note louder the stronger its place in the bar is, in the logits of one D, (vocabulary,).
+
+    From `strength` / 6 nats more a class of velocity on the bar line to as many less between the divisions.
+    """
+    classes = logits[DURATION:PITCH].view(-1, 8)
+    classes += strength / 3 * (0.5 - weakness) * torch.arange(8, device=logits.device)

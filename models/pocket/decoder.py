@@ -11,7 +11,8 @@ from torch import Tensor
 
 from models.decoding.local_decoder import LocalDecoder
 from models.decoding.sequence import Sequence
-from models.pocket.conditioning import AllowedIds, Clock, Steering, keep_to_beat
+from models.pocket.conditioning import AllowedIds, Clock, Steering, accent, keep_to_beat
+from models.pocket.features import GRID_UNKNOWN
 from models.pocket.network import PocketNetwork
 
 
@@ -30,7 +31,7 @@ class Condition:
 
 
 class PocketDecoder(LocalDecoder):
-    """A guided sequence takes two rows: one sees its attributes, the other none; both see the bar."""
+    """A guided sequence takes two rows: one sees its attributes and the beat, the other neither."""
 
     def __init__(self, network: PocketNetwork, rows: int) -> None:
         super().__init__(network.body, rows)
@@ -52,13 +53,13 @@ class PocketDecoder(LocalDecoder):
     def prime_condition(self, sequence: Sequence, stream: int, ids: Listed[int]) -> Tensor:
         condition: Condition = sequence.condition
         assert condition.described is not None
-        places = torch.from_numpy(condition.clock.features).to(self._device)
+        places = torch.from_numpy(_seen(condition.clock.features, stream)).to(self._device)
         grid: Tensor = self._pocket.grid(places).sum(0)
         return (condition.described[stream] + grid).expand(len(ids), -1)
 
     def step_condition(self, rows: Listed[tuple[Sequence, int]]) -> Tensor:
         places = torch.from_numpy(np.stack([
-            sequence.condition.clock.follow(sequence.ids) for sequence, _ in rows])).to(self._device)
+            _seen(sequence.condition.clock.follow(sequence.ids), stream) for sequence, stream in rows])).to(self._device)
         described = torch.stack([sequence.condition.described[stream] for sequence, stream in rows])
         grid: Tensor = self._pocket.grid(places).sum(1)
         return described + grid
@@ -68,9 +69,19 @@ class PocketDecoder(LocalDecoder):
             sequence.condition.allowed.after(sequence.ids) for sequence in sequences]).to(self._device)
         for row, sequence in zip(logits, sequences, strict=True):
             condition: Condition = sequence.condition
-            strength = condition.steering.beat_strength
-            if strength and sequence.ids and len(sequence.ids) % 3 == 0:
-                condition.clock.follow(sequence.ids)
-                if (off_beat := condition.clock.off_beat()) is not None:
-                    keep_to_beat(row, off_beat, strength)
+            strength, kind = condition.steering.beat_strength, len(sequence.ids) % 3
+            if not strength or not sequence.ids or kind == 2:
+                continue
+            condition.clock.follow(sequence.ids)
+            if (weakness := condition.clock.weakness()) is None:
+                continue
+            if kind == 0:
+                keep_to_beat(row, weakness, strength)
+            else:
+                accent(row, float(weakness[0]), strength)
         return logits
+
+
+def _seen(features: np.ndarray, stream: int) -> np.ndarray:
+    """Grid features as a stream sees them: the one without attributes knows no beat either, only how much is left."""
+    return features if stream == 0 else np.concatenate((GRID_UNKNOWN[:-1], features[-1:]))

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "c" * 40
+_BLOCK = 1 << 16
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Publisher:
     breaks_after: dict[str, list[int]] = field(default_factory=dict)  # path -> bytes sent before each break
     answers: dict[str, list[int]] = field(default_factory=dict)  # path -> status codes before it works
     ranges: bool = True
+    sent: int = 0  # bytes of contents
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
     def put_github(self, repository: str, folder: str, files: dict[str, bytes]) -> None:
@@ -94,7 +96,9 @@ def publishing() -> Iterator[Publisher]:
                 self.wfile.write(content[:breaks.pop(0)])
                 self.close_connection = True
                 return
-            self.wfile.write(content)
+            for start in range(0, len(content), _BLOCK):
+                self.wfile.write(content[start:start + _BLOCK])
+                publisher.sent += len(content[start:start + _BLOCK])
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, request: object, client_address: object) -> None:

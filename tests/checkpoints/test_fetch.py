@@ -206,6 +206,7 @@ def test_a_server_that_cannot_continue_is_asked_for_all_of_it(publisher: Publish
     publisher.breaks_after["/file"] = [300_000]
     download(file, tmp_path / "file", patience=AT_ONCE)
     assert (tmp_path / "file").read_bytes() == CONTENT
+    assert len(publisher.asked) == 2
 
 
 def test_a_part_of_another_file_is_not_taken_for_the_beginning(publisher: Publisher, tmp_path: Path) -> None:
@@ -232,10 +233,11 @@ def test_another_content_than_announced_is_refused(publisher: Publisher, tmp_pat
 
 
 def test_an_endless_answer_is_cut_off(publisher: Publisher, tmp_path: Path) -> None:
-    file = replace(announced(publisher, bytes(8 << 20)), bytes=1000)
+    file = replace(announced(publisher, bytes(64 << 20)), bytes=1000)
     with pytest.raises(DownloadError):
         download(file, tmp_path / "file", patience=Patience(1, 0.0))
     assert not list(tmp_path.iterdir())
+    assert publisher.sent < 32 << 20  # what is under way when the connection is closed
 
 
 def test_a_busy_server_is_asked_again(publisher: Publisher, tmp_path: Path) -> None:

@@ -132,45 +132,69 @@ def test_features_are_places_in_their_part_of_the_table(times: list[int], bpm: f
     assert 0 <= left < 8
 
 
-# What is on the beat
+# Strong and weak places of the bar
 
 
-def on_beat(ids: list[int], **changes: object) -> list[int]:
-    clock = Clock(steering(**changes))  # type: ignore[arg-type]
+def weakness(ids: list[int], **changes: Any) -> np.ndarray:
+    clock = Clock(steering(**changes))
     clock.follow(ids)
-    off_beat = clock.off_beat()
-    assert off_beat is not None
-    return [time for time in range(128) if not off_beat[time]]
+    result = clock.weakness()
+    assert result is not None
+    assert result.shape == (128,)
+    return result
 
 
-def test_sixteenths_and_triplets_are_on_the_beat() -> None:
+def on_divisions(found: np.ndarray) -> list[int]:
+    """Times that do not lead between the divisions of the beat."""
+    return np.flatnonzero(found < 1).tolist()
+
+
+def test_sixteenths_and_triplets_are_divisions_of_the_beat() -> None:
     """At 120 quarters a minute a quarter is 500 ms: 125, 250, 375 and 83, 166, 333, 416 of them, rounded down."""
-    assert on_beat([0]) == [0, 8, 12, 16, 25, 33, 37, 41, 50, 58, 62, 66, 75, 83, 87, 91, 100, 108, 112, 116,
-                            125]
-    assert on_beat([37, 200, 1200, 13]) == on_beat([0])
-    assert on_beat([12, 200, 1200]) == [0, 4, 13, 21, 25, 29, 38, 46, 50, 54, 63, 71, 75, 79, 88, 96, 100, 104, 113, 121,
-                                        125]
-    assert Clock(steering(tempo_bpm=None)).off_beat() is None
+    divisions = [0, 8, 12, 16, 25, 33, 37, 41, 50, 58, 62, 66, 75, 83, 87, 91, 100, 108, 112, 116, 125]
+    assert on_divisions(weakness([0])) == divisions
+    assert on_divisions(weakness([37, 200, 1200, 13])) == divisions
+    assert on_divisions(weakness([12, 200, 1200])) == [
+        0, 4, 13, 21, 25, 29, 38, 46, 50, 54, 63, 71, 75, 79, 88, 96, 100, 104, 113, 121, 125]
+    assert Clock(steering(tempo_bpm=None)).weakness() is None
+
+
+@pytest.mark.parametrize(("metre", "times"), [
+    ("2/4", [100, 50, 25, 12, 8, 7]), ("6/8", [0, 75, 25, 12, 8]), ("9/8", [0, 75, 25, 12, 8]),
+])
+def test_the_larger_the_division_the_stronger_the_place(metre: str, times: list[int]) -> None:
+    """Bar, quarter (or dotted one), eighth, sixteenth, and what lies between."""
+    found = weakness([0], metre=metre)[times]
+    assert found[0] == 0
+    assert (np.diff(found) >= 0).all()
+    assert found[1] < found[-2] < found[-1] == 1
+
+
+def test_without_a_metre_no_place_is_a_bar_line() -> None:
+    assert weakness([0], metre=None).min() > 0
 
 
 @pytest.mark.parametrize("bpm", [50.0, 90.0, 133.0, 250.0, 297.0])
-def test_what_lies_on_the_grid_is_on_the_beat_for_the_clock(bpm: float) -> None:
-    piece = piece_notes(score_on_grid(TUNE, round(60_000_000 / bpm), (4, 4)))
+def test_what_lies_on_the_grid_is_on_it_for_the_clock(bpm: float) -> None:
+    us = round(60_000_000 / bpm)
+    piece = piece_notes(score_on_grid(TUNE, us, (4, 4)))
     ids = segment_of(piece, Attributes(), 0, len(piece)).ids[3:].tolist()
     for note in range(1, len(TUNE)):
-        assert ids[3 * note] in on_beat(ids[:3 * note], tempo_bpm=60_000_000 / round(60_000_000 / bpm))
+        found = weakness(ids[:3 * note], tempo_bpm=60_000_000 / us, metre="4/4")[ids[3 * note]]
+        assert found < 1
+        assert (found == 0) == (TUNE[note] % 16 == 0)
 
 
-def test_times_off_the_beat_lose_to_those_on_it_and_not_to_chords() -> None:
-    generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(SIZE, generator=generator)
+def test_weak_times_lose_to_strong_ones_and_not_to_chords() -> None:
+    logits = torch.randn(SIZE, generator=torch.Generator().manual_seed(1))
     before = logits[TIME:DURATION].softmax(0)
-    off_beat = np.arange(128) % 4 != 0
-    keep_to_beat(logits, off_beat, 3.0)
-    after = logits[TIME:DURATION].softmax(0)
-    assert after[0] == pytest.approx(before[0].item(), rel=1e-5)
-    assert after.log()[4] - after.log()[5] == pytest.approx((before.log()[4] - before.log()[5] + 3).item(), abs=1e-4)
-    assert after.log()[4] - after.log()[8] == pytest.approx((before.log()[4] - before.log()[8]).item(), abs=1e-4)
+    others = logits[DURATION:].clone()
+    keep_to_beat(logits, np.where(np.arange(128) % 4, 1.0, 0.5), 3.0)
+    gain = logits[TIME:DURATION].log_softmax(0) - before.log()
+    assert gain[0] == pytest.approx(0, abs=1e-5)
+    assert (gain[4] - gain[5]).item() == pytest.approx(1.5, abs=1e-4)
+    assert (gain[4] - gain[8]).item() == pytest.approx(0, abs=1e-4)
+    assert torch.equal(logits[DURATION:], others)
 
 
 # Which ids may come
@@ -256,6 +280,25 @@ def test_an_instrument_that_is_missing_gains_weight_until_it_must_sound() -> Non
     assert not forced[PITCH:PITCH + 128].any()
     satisfied = rules.after([*NOTE_IDS * 9, 1, 200, PITCH + 128 * 8 + 50, 1, 200]) > -torch.inf
     assert satisfied[PITCH + 60]
+
+
+def test_nobody_strikes_a_note_twice_at_once() -> None:
+    chord = [5, 200, PITCH + 60, TIME, 200, PITCH + 64]
+    for time, free in ((TIME, False), (TIME + 1, True)):
+        allowed = allowed_after([*chord, time, 200])
+        assert bool(allowed[PITCH + 60]) is bool(allowed[PITCH + 64]) is free
+        assert allowed[PITCH + 62]
+
+
+def test_a_chord_comes_to_an_end() -> None:
+    ids: list[int] = []
+    for note in range(40):
+        if not allowed_after(ids)[TIME]:
+            break
+        ids += [TIME, 200, PITCH + 128 * 8 * (note % 2) + 40 + note]
+    assert len(ids) == 3 * 10
+    assert allowed_after(ids)[TIME + 1:DURATION].all()
+    assert allowed_after([*ids, 9, 200, PITCH + 90])[TIME]
 
 
 @pytest.mark.parametrize(("changes", "prime"), [

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from models.decoding.batcher import Batcher
 from models.decoding.sampling import noise, sample
 from models.decoding.sequence import Sequence
-from models.pocket.conditioning import AllowedIds, Clock, Steering, keep_to_beat
+from models.pocket.conditioning import Clock, Steering
 from models.pocket.decoder import Condition, PocketDecoder
+from models.pocket.features import GRID_UNKNOWN
 from models.pocket.network import PocketNetwork
 from models.pocket.weights import SHIPPED, load_pocket
 from models.score.programs import CHANNELS
@@ -61,20 +62,21 @@ def alone(number: int) -> tuple[int, ...]:
 def without_a_cache(network: PocketNetwork, one: Sequence) -> list[int]:
     """What the sequence should come to, by whole rows through the network again and again."""
     asked: Steering = one.condition.steering
-    clock, rules, ids = Clock(asked), AllowedIds(asked), [0][:0]
+    decoder, clock, ids = PocketDecoder(network, 1), Clock(asked), one.ids
     places = [clock.features.copy()] * 3
     groups = frozenset(network.features.groups)
     while len(ids) < one.length:
         logits = []
         for dropped in (frozenset[str](), groups):
             vector = torch.from_numpy(network.features.vector(asked.attributes, dropped))
-            condition = network.attributes(vector) + network.grid(torch.from_numpy(np.stack(places))).sum(1)
+            grid = np.stack(places)
+            if dropped:
+                grid[:, :3] = GRID_UNKNOWN[:3]
+            condition = network.attributes(vector) + network.grid(torch.from_numpy(grid)).sum(1)
             logits.append(network.body(torch.tensor([[*one.prime, *ids]]), condition[None])[0, -1])
-        guided = logits[1] + one.guidance * (logits[0] - logits[1]) + rules.after(ids)
-        if ids and len(ids) % 3 == 0 and (off_beat := clock.off_beat()) is not None:
-            keep_to_beat(guided, off_beat, asked.beat_strength)
+        guided = logits[1] + one.guidance * (logits[0] - logits[1])
         drawn = int(sample(
-            guided[None], torch.tensor([one.temperature]), torch.tensor([one.top_k]),
+            decoder.steer([one], guided[None]), torch.tensor([one.temperature]), torch.tensor([one.top_k]),
             torch.tensor([noise(one.seed, one.take, len(ids))], dtype=torch.float64)))
         if drawn == one.stop_id:
             break

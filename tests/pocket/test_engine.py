@@ -13,7 +13,7 @@ import pytest
 from models.engines import ComposeRequest, Plan, Take
 from models.errors import CheckpointError
 from models.pocket.attributes import Attributes
-from models.pocket.engine import PocketEngine, complete, on_grid
+from models.pocket.engine import PocketEngine, complete, on_grid, steady
 from models.pocket.titles import load_titles
 from models.pocket.weights import SHIPPED, save_pocket
 from models.score.measures import channels
@@ -39,7 +39,7 @@ def composed(request: ComposeRequest) -> tuple[Plan, list[Take]]:
     return plan, sorted(takes, key=lambda take: take.number)
 
 
-def request(title: str = "Waltz for flute and piano in D minor, 90 bpm", artist: str = "", **changes: Any) -> ComposeRequest:
+def request(title: str = "Waltz for flute and piano in D minor, 100 bpm", artist: str = "", **changes: Any) -> ComposeRequest:
     return ComposeRequest(title, artist, **{"tokens": 96, "takes": 2, "seed": 4, **changes})
 
 
@@ -58,7 +58,7 @@ def test_a_plan_says_what_was_matched_and_where_attributes_are_from() -> None:
 def test_what_a_request_states_is_what_is_asked_of_the_network() -> None:
     plan = engine().plan(request())
     attributes = plan.attributes
-    assert (attributes.tonic, attributes.mode, attributes.metre, attributes.tempo_bpm) == (2, "minor", "3/4", 90.0)
+    assert (attributes.tonic, attributes.mode, attributes.metre, attributes.tempo_bpm) == (2, "minor", "3/4", 100.0)
     assert plan.steering.allowed == plan.steering.required == {"piano", "flute"}
     assert plan.steering.notes == 32
     assert plan.sources["instruments"] == plan.sources["tempo_bpm"] == plan.sources["key"] == "stated"
@@ -109,10 +109,10 @@ def test_the_file_has_the_tempo_and_the_metre_of_the_request() -> None:
     events = [message for track in midi.tracks for message in track if message.is_meta]
     [tempo] = [message.tempo for message in events if message.type == "set_tempo"]
     [metre] = [message for message in events if message.type == "time_signature"]
-    assert mido.tempo2bpm(tempo) == pytest.approx(90, abs=0.01)
+    assert mido.tempo2bpm(tempo) == pytest.approx(100, abs=0.01)
     assert (metre.numerator, metre.denominator) == (3, 4)
     assert midi.length == pytest.approx(take.score.seconds, abs=0.01)
-    assert take.score.name == "Waltz for flute and piano in D minor, 90 bpm"
+    assert take.score.name == "Waltz for flute and piano in D minor, 100 bpm"
 
 
 def test_notes_on_the_grid_lie_on_ticks_of_the_grid() -> None:
@@ -167,10 +167,18 @@ def test_what_is_not_known_is_drawn_by_the_seed_and_said_to_be() -> None:
     assert complete(Attributes(), 7) == (unknown, drawn)
     assert None not in (unknown.tonic, unknown.mode, unknown.metre, unknown.tempo_bpm)
     assert len({complete(Attributes(), seed)[0] for seed in range(20)}) > 10
-    known = Attributes(tonic=1, mode="minor", metre="6/8", tempo_bpm=77.0)
+    known = Attributes(tonic=1, mode="minor", metre="6/8", tempo_bpm=75.0)
     assert complete(known, 7) == (known, ())
     assert complete(Attributes(mode="minor"), 7)[0].mode == "minor"
     assert complete(Attributes(mode="minor"), 7)[1] == ("key", "metre", "tempo_bpm")
+
+
+def test_a_steady_tempo_has_eighths_of_whole_steps_and_is_near_the_one_asked_for() -> None:
+    for bpm in range(40, 301):
+        eighths = 30_000 / steady(bpm) / 10
+        assert eighths == pytest.approx(round(eighths), abs=1e-9)
+        assert steady(bpm) == pytest.approx(bpm, rel=0.026 if bpm <= 150 else 0.06)
+        assert steady(steady(bpm)) == steady(bpm)
 
 
 def test_a_model_is_loaded_from_its_folder(tmp_path: Path) -> None:
