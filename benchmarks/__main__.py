@@ -12,6 +12,8 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def main() -> None:
+    # Before anything large is in this process: a child's peak memory counts what it was forked from.
+    command, parts = whole_way.command(), whole_way.parts()
     network = load_pocket().body
     page = ["# Benchmarks", "", f"Measured by `make bench` on: {described()}; the decoding step is "
             f"{'compiled' if decoding.native_step(network) else 'PyTorch (no C compiler)'}.",
@@ -29,7 +31,6 @@ def main() -> None:
                 f"| {speed.batch} | {1000 * speed.step_s:.2f} | {speed.batch / speed.step_s:.0f} | "
                 f"{speed.ratio:.0f}x | {speed.batch * one / speed.step_s:.1f}x | {100 * speed.bandwidth_share:.0f} % |")
         page.append("")
-    parts = whole_way.parts()
     page += ["## From the command to the first finished take (512 tokens, one take)", "",
              "| part | seconds |", "|---|---|"]
     names = {"load": "load (imports, model, titles)", "plan": "plan (match the title)",
@@ -38,7 +39,6 @@ def main() -> None:
     page += [f"| {name} | {parts[key]:.2f} |" for key, name in names.items()]
     page += ["", f"Imports and loading take {parts['load_cpu']:.2f} s of CPU time. "
              f"Sound is rendered at {parts['music'] / parts['sound']:.0f} times real time, encoding included.", ""]
-    command = whole_way.command()
     page += ["## `kapelle compose`, four takes of 512 tokens with sound and pictures", "",
              f"{command.seconds:.1f} s for {command.music_s:.1f} s of music: "
              f"{command.seconds / command.music_s:.2f} of "

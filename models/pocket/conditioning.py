@@ -25,7 +25,7 @@ from models.vocabulary.los_angeles import (
     WITH_DRUMS,
 )
 
-PRIME_LENGTH = 3  # start, drums, number of channels
+_TIMES = np.arange(DURATION - TIME)
 KIND_RANGES = ((TIME, DURATION), (DURATION, PITCH), (PITCH, HEADER_PITCH))
 _SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10, 11)}  # minor with both sevenths
 _LARGEST_CHORD = 16  # notes at once; a small network may not find its way out of a chord
@@ -46,8 +46,8 @@ class Steering:
 
     @property
     def prime(self) -> tuple[int, int, int]:
-        channels = self.allowed or frozenset(self.attributes.instruments)
-        drums = "drums" in (self.required or channels)
+        channels = self.allowed | self.required or frozenset(self.attributes.instruments)
+        drums = "drums" in channels
         return START, WITH_DRUMS if drums else NO_DRUMS, CHANNEL_COUNT + min(max(len(channels), 1), 12)
 
 
@@ -72,7 +72,10 @@ class Clock:
         self._quarter_ms = 60_000 / attributes.tempo_bpm if attributes.tempo_bpm else None
         beats, unit = map(int, attributes.metre.split("/")) if attributes.metre else (0, 1)
         self._bar_ticks = beats * 4 * TICK_BINS // unit
-        self._levels = _levels(beats, unit)
+        distances, firsts, weaknesses = np.array(_levels(beats, unit)).T[..., None]
+        self._weaknesses = weaknesses  # (levels, 1), as the other two, which are in steps of time
+        self._steps, self._starts = (
+            lengths * (self._quarter_ms or 0.0) / TIME_STEP_MS for lengths in (distances, firsts))
         self._time = self._note = 0
         self._read = 0
         self.features = self._features()
@@ -94,13 +97,10 @@ class Clock:
         """
         if self._quarter_ms is None:
             return None
-        time = self._time + np.arange(DURATION - TIME)
-        result = np.ones(len(time))
-        for quarters, first, weakness in self._levels:
-            step, start = (length * self._quarter_ms / TIME_STEP_MS for length in (quarters, first))
-            # Onsets are rounded down, so a time is on a level if one of its points falls into its ten milliseconds.
-            result[np.ceil((time - start) / step - 1e-9) * step + start < time + 1 - 1e-9] = weakness
-        return result
+        # Onsets are rounded down, so a time is on a level if one of its points falls into its ten milliseconds.
+        time = self._time + _TIMES
+        on_level = np.ceil((time - self._starts) / self._steps - 1e-9) * self._steps + self._starts < time + 1 - 1e-9
+        return np.where(on_level, self._weaknesses, 1.0).min(axis=0)
 
     def _features(self) -> np.ndarray:
         ticks = 0.0
@@ -128,6 +128,8 @@ class AllowedIds:
         for kind, (first, last) in enumerate(KIND_RANGES):
             self._by_kind[kind, first:last] = 0.0
         self._by_kind[1, DURATION:DURATION + 8] = -torch.inf  # a duration of nothing
+        if steering.attributes.tempo_bpm is not None:  # 127 stands for any longer time, and would stop the clock
+            self._by_kind[0, DURATION - 1] = -torch.inf
         self._going_on = self._by_kind[0].clone()  # no end before there is a note, and all that was asked for is heard
         if steering.may_end:
             self._by_kind[0, START] = 0.0
@@ -187,20 +189,23 @@ def _without(bias: Tensor, ids: list[int]) -> Tensor:
 
 
 def keep_to_beat(logits: Tensor, weakness: np.ndarray, strength: float) -> None:
-    """Take up to `strength` off times that lead to weak places of the bar, in the logits of one T, (vocabulary,).
+    """Take up to `strength` off times that lead to weak places of the bar, in the logits of T, (..., vocabulary).
 
-    What they lose goes to the other times: notes with the last one, T 0, become no likelier by it.
+    `weakness` is (..., 128). What weak times lose goes to the others: notes with the last one, T 0,
+    become no likelier by it.
     """
-    times = logits[TIME + 1:DURATION]
-    before = times.logsumexp(0)
-    times -= strength * torch.from_numpy(weakness[1:]).to(logits)
-    times += before - times.logsumexp(0)
+    times = logits[..., TIME + 1:DURATION]
+    before = times.logsumexp(-1, keepdim=True)
+    times -= strength * torch.from_numpy(weakness[..., 1:]).to(logits)
+    times += before - times.logsumexp(-1, keepdim=True)
 
 
-def accent(logits: Tensor, weakness: float, strength: float) -> None:
-    """Make a note louder the stronger its place in the bar is, in the logits of one D, (vocabulary,).
+def accent(logits: Tensor, weakness: np.ndarray, strength: float) -> None:
+    """Make notes louder the stronger their place in the bar is, in the logits of D, (rows, vocabulary).
 
-    From `strength` / 6 nats more a class of velocity on the bar line to as many less between the divisions.
+    `weakness` is (rows,): from `strength` / 6 nats more a class of velocity on the bar line to as
+    many less between the divisions.
     """
-    classes = logits[DURATION:PITCH].view(-1, 8)
-    classes += strength / 3 * (0.5 - weakness) * torch.arange(8, device=logits.device)
+    slope = strength / 3 * (0.5 - torch.from_numpy(weakness).to(logits))
+    classes = logits[:, DURATION:PITCH].view(len(logits), -1, 8)
+    classes += slope[:, None, None] * torch.arange(8, device=logits.device)

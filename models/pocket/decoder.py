@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass, field
 
@@ -67,18 +68,21 @@ class PocketDecoder(LocalDecoder):
     def steer(self, sequences: Listed[Sequence], logits: Tensor) -> Tensor:
         logits = logits + torch.stack([
             sequence.condition.allowed.after(sequence.ids) for sequence in sequences]).to(self._device)
-        for row, sequence in zip(logits, sequences, strict=True):
-            condition: Condition = sequence.condition
-            strength, kind = condition.steering.beat_strength, len(sequence.ids) % 3
-            if not strength or not sequence.ids or kind == 2:
-                continue
-            condition.clock.follow(sequence.ids)
-            if (weakness := condition.clock.weakness()) is None:
-                continue
-            if kind == 0:
-                keep_to_beat(row, weakness, strength)
-            else:
-                accent(row, float(weakness[0]), strength)
+        for kind, bend in ((0, keep_to_beat), (1, accent)):
+            # Rows of one strength at a time: it is a setting of the engine, so usually all of them.
+            rows: dict[float, list[tuple[int, np.ndarray]]] = defaultdict(list)
+            for row, sequence in enumerate(sequences):
+                condition: Condition = sequence.condition
+                strength = condition.steering.beat_strength
+                if strength and sequence.ids and len(sequence.ids) % 3 == kind:
+                    condition.clock.follow(sequence.ids)
+                    if (weakness := condition.clock.weakness()) is not None:
+                        rows[strength].append((row, weakness if kind == 0 else weakness[0]))
+            for strength, found in rows.items():
+                numbers = [row for row, _ in found]
+                chosen = logits[numbers]
+                bend(chosen, np.stack([weakness for _, weakness in found]), strength)
+                logits[numbers] = chosen
         return logits
 
 

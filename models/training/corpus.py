@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -135,11 +135,3 @@ def read_corpus(folder: Path, cache: Path, processes: int = 2) -> Corpus:
         np.savez(file, notes=notes, offsets=offsets, kept=np.array(kept), stamp=stamp)
     draft.replace(stored)
     return Corpus([entries[i] for i in kept], notes, offsets, shares)
-
-
-def unreadable(corpus: Corpus, folder: Path) -> Iterator[str]:
-    """Files named in the index that are not part of the corpus."""
-    known = {entry["file"] for entry in corpus.entries}
-    for line in (folder / "index.jsonl").read_text(encoding="utf-8").splitlines():
-        if line.strip() and (name := json.loads(line)["file"]) not in known:
-            yield name
