@@ -100,7 +100,8 @@ class Clock:
         # Onsets are rounded down, so a time is on a level if one of its points falls into its ten milliseconds.
         time = self._time + _TIMES
         on_level = np.ceil((time - self._starts) / self._steps - 1e-9) * self._steps + self._starts < time + 1 - 1e-9
-        return np.where(on_level, self._weaknesses, 1.0).min(axis=0)
+        result: np.ndarray = np.where(on_level, self._weaknesses, 1.0).min(axis=0)
+        return result
 
     def _features(self) -> np.ndarray:
         ticks = 0.0

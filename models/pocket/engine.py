@@ -72,8 +72,8 @@ class PocketEngine:
             matched_title=best.title if best else None, matched_score=best.score if best else None,
             attributes=attributes, sources=direction.sources | dict.fromkeys(drawn, "drawn"),
             steering=Steering(
-                notes=notes, attributes=replace(attributes, forms=heard), allowed=allowed, required=required, key_strength=self._key_strength,
-                beat_strength=self._beat_strength, may_end=request.stop_at_end),
+                notes=notes, attributes=replace(attributes, forms=heard), allowed=allowed, required=required,
+                key_strength=self._key_strength, beat_strength=self._beat_strength, may_end=request.stop_at_end),
             notices=(in_words(best),) if best is None or best.low else ())
 
     def sequences(self, plan: Plan) -> list[Sequence]:

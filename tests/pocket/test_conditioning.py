@@ -297,7 +297,8 @@ def test_a_chord_comes_to_an_end() -> None:
             break
         ids += [TIME, 200, PITCH + 128 * 8 * (note % 2) + 40 + note]
     assert len(ids) == 3 * 10
-    assert allowed_after(ids)[TIME + 1:DURATION].all()
+    assert allowed_after(ids)[TIME + 1:DURATION - 1].all()
+    assert not allowed_after(ids)[DURATION - 1]  # any longer time: the clock could not follow
     assert allowed_after([*ids, 9, 200, PITCH + 90])[TIME]
 
 
