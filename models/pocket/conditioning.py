@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.pocket.attributes import Attributes
-from models.pocket.features import GRID_UNKNOWN, LEFT_AT, LEFT_BINS, TICK_BINS, grid
+from models.pocket.features import GRID_UNKNOWN, LEFT_AT, LEFT_BINS, LEFT_EDGES, TICK_BINS, grid
 from models.score.programs import CHANNELS, DRUMS
 from models.vocabulary.los_angeles import (
     CHANNEL_COUNT,
@@ -76,17 +77,21 @@ class Clock:
         self._weaknesses = weaknesses  # (levels, 1), as the other two, which are in steps of time
         self._steps, self._starts = (
             lengths * (self._quarter_ms or 0.0) / TIME_STEP_MS for lengths in (distances, firsts))
-        self._time = self._note = 0
-        self._read = 0
+        self._time = self._note = self._read = 0
+        self._weakness: np.ndarray | None = None  # of the times from here, when asked for
         self.features = self._features()
 
     def follow(self, ids: Listed[int]) -> np.ndarray:
         """Grid features (4,) of the last of the ids made so far; ids are T, D, P in turn."""
         for place in range(self._read, len(ids)):
             if place % 3 == 0:
-                self._time += ids[place] - TIME
                 self._note = place // 3
-                self.features = self._features()
+                if ids[place] != TIME:
+                    self._time += ids[place] - TIME
+                    self._weakness = None
+                    self.features = self._features()
+                else:  # a chord goes on
+                    self.features = np.append(self.features[:-1], self._left())
         self._read = len(ids)
         return self.features
 
@@ -95,29 +100,33 @@ class Clock:
 
         None without a tempo.
         """
-        if self._quarter_ms is None:
-            return None
+        if self._quarter_ms is None or self._weakness is not None:
+            return self._weakness
         # Onsets are rounded down, so a time is on a level if one of its points falls into its ten milliseconds.
         time = self._time + _TIMES
         on_level = np.ceil((time - self._starts) / self._steps - 1e-9) * self._steps + self._starts < time + 1 - 1e-9
-        result: np.ndarray = np.where(on_level, self._weaknesses, 1.0).min(axis=0)
-        return result
+        self._weakness = np.where(on_level, self._weaknesses, 1.0).min(axis=0)
+        return self._weakness
 
     def _features(self) -> np.ndarray:
         ticks = 0.0
         if self._quarter_ms is not None:
             ticks = np.floor((self._time + 0.5) * TIME_STEP_MS / self._quarter_ms * TICK_BINS + 0.5)
-        left = 0 if self._notes is None else max(self._notes - 1 - self._note, 0)
         features = grid(
             np.array(self._quarter_ms or 500.0), np.array(ticks % self._bar_ticks if self._bar_ticks else ticks),
-            np.array(left))
+            np.array(0))
         if self._quarter_ms is None:
             features[:3] = GRID_UNKNOWN[:3]
         elif not self._bar_ticks:
             features[1:3] = GRID_UNKNOWN[1:3]
-        if self._notes is None:
-            features[3] = LEFT_AT + LEFT_BINS
+        features[3] = self._left()
         return features
+
+    def _left(self) -> int:
+        """Place of how many notes are left, in the table of grid features."""
+        if self._notes is None:
+            return LEFT_AT + LEFT_BINS
+        return LEFT_AT + bisect_right(LEFT_EDGES, self._notes - 1 - self._note)
 
 
 class AllowedIds:
