@@ -165,6 +165,15 @@ static void normalise(const float *x, int64_t rows, int64_t width, const float *
     }
 }
 
+/* y += the sum of n rows by their shares, 4 * LANES columns of them; the sums stay in registers. */
+INLINE void weigh(const float *rows, int64_t stride, const float *shares, int64_t n, float *y)
+{
+    lanes acc[4] = {load(y), load(y + LANES), load(y + 2 * LANES), load(y + 3 * LANES)};
+    for (int64_t j = 0; j < n; j++)
+        for (int v = 0; v < 4; v++) acc[v] += shares[j] * load(rows + j * stride + v * LANES);
+    for (int v = 0; v < 4; v++) *(lanes *)(y + v * LANES) = acc[v];
+}
+
 /* Attention of one head of one row at a position: rotates q and k, keeps k and v, reads what may be seen. */
 static void attend(const network_t *net, float *cache, const float *qkv, int64_t head, int64_t position, float *y)
 {
@@ -201,12 +210,12 @@ static void attend(const network_t *net, float *cache, const float *qkv, int64_t
         logits[j] = expf(logits[j] - highest);
         total += logits[j];
     }
-    for (int64_t i = 0; i < w; i++) y[i] = 0;
-    for (int64_t j = 0; j < seen + extra; j++) {
-        const float *value = values + (j < seen ? j : ring) * w;
-        float share = logits[j] / total;
-        for (int64_t i = 0; i < w; i++) y[i] += share * value[i];
-    }
+    for (int64_t i = 0; i < w; i++) y[i] = extra ? logits[seen] * values[ring * w + i] : 0;
+    int64_t i = 0;
+    for (; i + 4 * LANES <= w; i += 4 * LANES) weigh(values + i, w, logits, seen, y + i);
+    for (int64_t j = 0; i < w && j < seen; j++)
+        for (int64_t rest = i; rest < w; rest++) y[rest] += logits[j] * values[j * w + rest];
+    for (int64_t n = 0; n < w; n++) y[n] /= total;
 }
 
 /* x (rows, width) goes in as the embedded ids and is overwritten; logits (rows, vocabulary) come out.
