@@ -19,7 +19,7 @@ def main() -> None:
             f"{'compiled' if decoding.native_step(network) else 'PyTorch (no C compiler)'}.",
             "Times are of one machine at one time; the ratios are of things measured side by side in one run.", ""]
     for title, speeds in (
-        ("Pocket model, 510 ids a take, sampling included", decoding.pocket()),
+        ("Pocket model, 510 ids a take, without guidance (one row a take), sampling included", decoding.pocket()),
         ("Full-size Los Angeles Music Composer (387.6 M random weights), behind 600 ids", decoding.full_size()),
     ):
         page += [f"## {title}", "",
@@ -31,7 +31,7 @@ def main() -> None:
                 f"| {speed.batch} | {1000 * speed.step_s:.2f} | {speed.batch / speed.step_s:.0f} | "
                 f"{speed.ratio:.0f}x | {speed.batch * one / speed.step_s:.1f}x | {100 * speed.bandwidth_share:.0f} % |")
         page.append("")
-    page += ["## From the command to the first finished take (512 tokens, one take)", "",
+    page += ["## Parts of the way to one finished take (512 tokens), from the first import on", "",
              "| part | seconds |", "|---|---|"]
     names = {"load": "load (imports, model, titles)", "plan": "plan (match the title)",
              "prefill": "prefill and first id", "decode": "decode",

@@ -18,7 +18,7 @@ class LocalDecoder:
     """A `Decoder` for ids of one vocabulary.
 
     A network with learned positions ends at the last of them. A sequence that gets there is read
-    anew from a border that `borders` names, with three quarters of the positions behind it; what
+    anew from a border that `restart_place` names, with three quarters of the positions behind it; what
     lies further back is forgotten then.
 
     Subclasses say what conditions a sequence, and which ids may come next.

@@ -42,7 +42,7 @@ class Steering:
     allowed: frozenset[str]  # channels that may sound; empty: all
     required: frozenset[str]  # channels that must sound
     key_strength: float  # taken off the logits of pitches outside the key
-    beat_strength: float  # taken off the logits of times between the divisions of the beat
+    beat_strength: float  # at most this is taken off times that lead to weak places of the bar; also sets accents
     may_end: bool
 
     @property

@@ -37,8 +37,8 @@ class PocketEngine:
     """Composes from attributes: those of the best matching title, and those that the request states itself.
 
     `guidance` (1: none) says how much the attributes count beyond what the network would do,
-    `key_strength` how many nats a pitch outside the key loses, `beat_strength` how many an onset
-    between the sixteenths and triplets of the beat.
+    `key_strength` how many nats a pitch outside the key loses, `beat_strength` how many at most
+    an onset at a weak place of the bar; it also sets the accents.
     """
 
     name = "pocket"
