@@ -106,8 +106,8 @@ _SHARES = frozenset({"instruments", "scale", "key", "near_key", "metre", "tempo"
 
 
 _LEGEND = """`n` takes or pieces a row. Unconditioned takes are measured against the same wishes,
-which the model was not told; they are the same ten takes for every prompt, without mask, steering and guidance, so the difference
-is that of all of these together, not of what the network has learnt alone.
+which the model was not told; they are the same ten takes for every prompt, without mask, steering and guidance,
+so the difference is that of all of these together, not of what the network has learnt alone.
 Real pieces are measured against their own key, metre and opening tempo, and the instruments of the prompt.
 Key: the estimated key is the right one; near: or at most a fifth away, relative keys counting as one. Metre: the
 estimated class (twos, threes, compound) at the asked tempo. Grid: 1 is exact, 0 is chance.
