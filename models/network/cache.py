@@ -41,10 +41,6 @@ class KeyValueCache:
     def rows(self) -> int:
         return len(self.lengths)
 
-    @property
-    def bytes_per_row(self) -> int:
-        return sum(layer[0].nbytes for layer in self.layers)
-
     def fill(self, layer: int, rows: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store the last positions of whole rows (their numbers); keys and values (rows, heads, time, head_width)."""
         time = keys.shape[2]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.pocket.attributes import Attributes
 from models.pocket.features import GRID_UNKNOWN, LEFT_AT, LEFT_BINS, LEFT_EDGES, TICK_BINS, grid
+from models.score.measures import SCALES
 from models.score.programs import CHANNELS, DRUMS
 from models.vocabulary.los_angeles import (
     CHANNEL_COUNT,
@@ -28,7 +29,6 @@ from models.vocabulary.los_angeles import (
 
 _TIMES = np.arange(DURATION - TIME)
 KIND_RANGES = ((TIME, DURATION), (DURATION, PITCH), (PITCH, HEADER_PITCH))
-_SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10, 11)}  # minor with both sevenths
 _LARGEST_CHORD = 16  # notes at once; a small network may not find its way out of a chord
 _ASKED_AFTER = 0.5  # share of the notes after which an instrument still missing is made to sound
 
@@ -147,7 +147,7 @@ class AllowedIds:
         pitches[:, 0] = -torch.inf
         attributes = steering.attributes
         if steering.key_strength and attributes.tonic is not None and attributes.mode is not None:
-            scale = [(attributes.tonic + step) % 12 for step in _SCALES[attributes.mode]]
+            scale = [(attributes.tonic + step) % 12 for step in SCALES[attributes.mode]]
             outside = torch.tensor([pitch % 12 not in scale for pitch in range(128)])
             melodic = torch.tensor([channel != DRUMS for channel in range(len(CHANNELS))])
             pitches[melodic[:, None] & outside] -= steering.key_strength

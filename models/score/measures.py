@@ -32,7 +32,7 @@ _PROFILES = np.array([
     [0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081],
     [0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052],
 ])
-_SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10, 11)}
+SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10, 11)}
 
 _STRENGTH_SPAN = 8  # quarters: only onsets closer than this are compared
 _METRE_SPAN = 12
@@ -154,7 +154,7 @@ def scale_share(score: Score, tonic: int, mode: str) -> float:
     notes = score.notes[~score.notes["drum"]]
     if not len(notes):
         return 0.0
-    return float(np.isin((notes["pitch"].astype(np.int64) - tonic) % 12, _SCALES[mode]).mean())
+    return float(np.isin((notes["pitch"].astype(np.int64) - tonic) % 12, SCALES[mode]).mean())
 
 
 @dataclass(frozen=True)

@@ -97,5 +97,5 @@ def test_a_row_that_is_read_anew_forgets_what_it_held(network: LocalTransformer,
 
 def test_rows_are_as_large_as_they_say(network: LocalTransformer) -> None:
     assert room(5).rows == 5
-    assert room(5).bytes_per_row == 2 * 2 * 3 * 13 * 8 * 4  # layers, keys and values, heads, slots, width, bytes
-    assert room(5, phantom=True).bytes_per_row == 2 * 2 * 3 * 14 * 8 * 4
+    assert [layer[0].numel() for layer in room(5).layers] == [2 * 3 * 13 * 8] * 2  # keys and values, heads, slots, width
+    assert [layer[0].numel() for layer in room(5, phantom=True).layers] == [2 * 3 * 14 * 8] * 2
