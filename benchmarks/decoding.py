@@ -47,11 +47,14 @@ class Speed:
         return self.uncached_step_s / self.step_s
 
 
-def bytes_read(network: LocalTransformer, rows: int, length: float) -> float:
-    """What a step reads: weights of layers and head once, keys and values of `length` positions of each row."""
+def bytes_read(network: LocalTransformer, rows: int, length: float, state_bytes: int = 4) -> float:
+    """What a step reads: weights of layers and head once, keys and values of `length` positions of each row.
+
+    `state_bytes` are those of one number of a key or value.
+    """
     config = network.config
     weights = sum(parameter.nbytes for parameter in network.blocks.parameters()) + network.head.weight.nbytes
-    state = 2 * config.depth * config.heads * config.head_width * 4
+    state = 2 * config.depth * config.heads * config.head_width * state_bytes
     return weights + rows * min(length, config.window + 1) * state
 
 
@@ -70,7 +73,7 @@ def pocket(rounds: int = 5) -> list[Speed]:
             for sequence in engine.sequences(plan):
                 batcher.add(sequence)
             step_s = seconds(partial(_finish, batcher)) / POCKET_IDS
-            share = bytes_read(network.body, batch, POCKET_IDS / 2) / step_s / bandwidth()
+            share = bytes_read(network.body, batch, POCKET_IDS / 2, torch.bfloat16.itemsize) / step_s / bandwidth()
             # The loop without a cache, at lengths spread over the take; its cost grows with the length.
             lengths = range(POCKET_IDS // 10, POCKET_IDS, POCKET_IDS // 5)
             uncached_s = statistics.mean(

@@ -120,7 +120,7 @@ def compose(engine: Engine, request: ComposeRequest, desk: Desk, report: Callabl
                 report(Finished(rendered[-1]))
 
         try:
-            _decode(engine, plan, report, lambda take: rendering.append(pool.submit(_render, plan, take, folder, desk)),
+            _decode(engine, plan, report, lambda take: rendering.append(pool.submit(render_take, plan, take, folder, desk)),
                     lambda: collect(wait=False))
             collect(wait=True)
         except BaseException as failure:
@@ -173,7 +173,11 @@ def _decode(
         raise
 
 
-def _render(plan: Plan, take: Take, folder: Path, desk: Desk) -> Rendered:
+def render_take(plan: Plan, take: Take, folder: Path, desk: Desk) -> Rendered:
+    """Write a take's MIDI file, sound and picture to a folder that exists: all of them or none.
+
+    Raises RenderingError; OSError where the folder is gone or its disk is full.
+    """
     if not len(take.score):
         return Rendered(take, {}, 0.0)
     request = plan.request

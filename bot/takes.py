@@ -37,6 +37,11 @@ def slug(*texts: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_SLUG].strip("-") or NAMELESS
 
 
+def space_needed(takes: int, tokens: int, sound_format: str = "ogg") -> int:
+    """Bytes that the files of so many takes may need; a generous guess."""
+    return takes * (_BYTES_PER_TAKE + int(tokens * _SECONDS_PER_ID * _BYTES_PER_SECOND[sound_format]))
+
+
 @dataclass(frozen=True)
 class Shelf:
     """The folder under which compositions get folders of their own."""
@@ -67,7 +72,7 @@ class Shelf:
         Raises as `free_bytes` does, and OutputError when there is too little space.
         """
         free = self.free_bytes()
-        needed = takes * (_BYTES_PER_TAKE + int(tokens * _SECONDS_PER_ID * _BYTES_PER_SECOND[sound_format]))
+        needed = space_needed(takes, tokens, sound_format)
         if free < needed:
             raise OutputError(
                 f"the disk of {self.out} has {free / 1e6:.0f} MB left, {takes} takes may need {needed / 1e6:.0f} MB; "

@@ -39,6 +39,7 @@ def save_model(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str,
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, drafts[WEIGHTS])
         drafts[CONFIG].write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
         for draft in drafts.values():
+            draft.chmod(0o644)  # the library leaves it to its owner; a model may serve several users
             _flush(draft)
         (folder / CONFIG).unlink(missing_ok=True)
         os.replace(drafts[WEIGHTS], folder / WEIGHTS)

@@ -24,14 +24,16 @@ class LocalDecoder:
     Subclasses say what conditions a sequence, and which ids may come next.
     """
 
-    def __init__(self, network: LocalTransformer, rows: int, *, phantom: bool = False) -> None:
+    def __init__(
+        self, network: LocalTransformer, rows: int, *, phantom: bool = False, cache_dtype: torch.dtype | None = None,
+    ) -> None:
         config = network.config
         self.network = network
         self._phantom = phantom
         self._device = network.embedding.weight.device
         self._cache = KeyValueCache(
             rows, config.depth, config.heads, config.head_width, config.window, phantom=phantom,
-            dtype=network.embedding.weight.dtype, device=self._device)
+            dtype=cache_dtype or network.embedding.weight.dtype, device=self._device)
         native.attach(network, self._cache)
         self._owners: list[Sequence] = []  # of the cache rows in use
         self._rows: dict[Sequence, list[int]] = {}  # first the conditioned one
@@ -51,8 +53,12 @@ class LocalDecoder:
         """Condition of the last id of each row's sequence and stream, (rows, width)."""
         return None
 
-    def steer(self, sequences: Listed[Sequence], logits: Tensor) -> Tensor:
-        """Logits of the next ids, (sequences, vocabulary), with what may not come at -inf."""
+    def span(self, sequences: Listed[Sequence]) -> tuple[int, int]:
+        """The first id that may come next, and the one behind the last: no others need be looked at."""
+        return 0, self.network.config.vocabulary
+
+    def steer(self, sequences: Listed[Sequence], logits: Tensor, first: int) -> Tensor:
+        """Logits of the next ids from id `first` on, (sequences, ids), with what may not come at -inf."""
         return logits
 
     def restart_place(self, ids: Listed[int], earliest: int) -> int:
@@ -90,18 +96,20 @@ class LocalDecoder:
     def draw(self, sequences: Listed[Sequence]) -> list[int]:
         if not sequences:
             return []
-        logits = self._logits[[self._rows[sequence][0] for sequence in sequences]]
+        first, end = self.span(sequences)
+        seen = self._logits[:, first:end]
+        logits = seen[[self._rows[sequence][0] for sequence in sequences]]
         guided = [place for place, sequence in enumerate(sequences) if len(self._rows[sequence]) > 1]
         if guided:
-            free = self._logits[[self._rows[sequences[place]][1] for place in guided]]
+            free = seen[[self._rows[sequences[place]][1] for place in guided]]
             strength = self._column([sequences[place].guidance for place in guided])
             logits[guided] = free + strength[:, None] * (logits[guided] - free)
-        logits = self.steer(sequences, logits)
+        logits = self.steer(sequences, logits, first)
         uniform = [noise(sequence.seed, sequence.take, len(sequence.ids)) for sequence in sequences]
         drawn: list[int] = sample(
             logits, self._column([sequence.temperature for sequence in sequences]),
             torch.tensor([sequence.top_k for sequence in sequences], device=self._device),
-            torch.tensor(uniform, dtype=torch.float64, device=self._device)).tolist()
+            torch.tensor(uniform, dtype=torch.float64, device=self._device)).add(first).tolist()
         return drawn
 
     def _column(self, values: Listed[float]) -> Tensor:

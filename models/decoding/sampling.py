@@ -25,10 +25,12 @@ def sample(logits: Tensor, temperature: Tensor, top_k: Tensor, uniform: Tensor) 
     logits (rows, vocabulary), -inf where an id is not allowed; temperature (rows,) above 0; top_k
     (rows,) at least 1, logits equal to the last of the k count too; uniform (rows,) in [0, 1) -> ids (rows,).
     """
-    best = logits.topk(min(int(top_k.max()), logits.shape[-1]), dim=-1).values
-    least = best.gather(-1, top_k.clamp(max=best.shape[-1])[:, None] - 1)
+    if int(top_k.min()) < logits.shape[-1]:
+        best = logits.topk(min(int(top_k.max()), logits.shape[-1]), dim=-1).values
+        least = best.gather(-1, top_k.clamp(max=best.shape[-1])[:, None] - 1)
+        logits = logits.masked_fill(logits < least, -torch.inf)
     # The shares lie in the order of the ids, not of their size: where two logits are as good as equal, rounding
     # would exchange them. Doubles, and a first sum above the draw: an id without a share is never drawn.
-    shares = (logits.masked_fill(logits < least, -torch.inf) / temperature[:, None]).double().softmax(dim=-1)
+    shares = (logits / temperature[:, None]).double().softmax(dim=-1)
     mass = shares.cumsum(dim=-1)
     return (mass <= uniform[:, None] * mass[:, -1:]).sum(dim=-1)

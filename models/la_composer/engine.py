@@ -56,7 +56,7 @@ class LaComposerDecoder(LocalDecoder):
         super().__init__(network, rows, phantom=phantom)
         self._grammar = grammar
 
-    def steer(self, sequences: Listed[Sequence], logits: Tensor) -> Tensor:
+    def steer(self, sequences: Listed[Sequence], logits: Tensor, first: int) -> Tensor:
         if not self._grammar:
             return logits
         # Three ids are all that the place of the next one depends on.

@@ -187,6 +187,7 @@ class LocalTransformer(nn.Module):
             cos, sin = self.rotation(positions)
             rotation = cos[:, None, None], sin[:, None, None]  # over (q and k, heads)
             mask = cache.mask()
+            mask = mask if mask is None else mask.to(x.dtype)
             for layer, block in enumerate(self.blocks):
                 x = cast(Block, block).step(x, rotation, cache, layer, mask)
             logits = self.head(self.norm(x))

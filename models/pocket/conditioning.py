@@ -42,7 +42,8 @@ class Steering:
     allowed: frozenset[str]  # channels that may sound; empty: all
     required: frozenset[str]  # channels that must sound
     key_strength: float  # taken off the logits of pitches outside the key
-    beat_strength: float  # at most this is taken off times that lead to weak places of the bar; also sets accents
+    beat_strength: float  # at most this is taken off times that lead to weak places of the bar; a sixth of it is
+    # what a class of velocity gains on the bar line, and loses between the divisions
     may_end: bool
 
     @property
@@ -52,13 +53,18 @@ class Steering:
         return START, WITH_DRUMS if drums else NO_DRUMS, CHANNEL_COUNT + min(max(len(channels), 1), 12)
 
 
+def _compound(beats: int, unit: int) -> bool:
+    """Whether a beat is three eighths."""
+    return unit == 8 and beats % 3 == 0
+
+
 def _levels(beats: int, unit: int) -> list[tuple[float, float, float]]:
     """Levels of a metre from the weakest to the strongest.
 
-    Each is the distance of its points in quarters, the place of the first one in the bar, and how weak they are (0..1).
+    Each is the distance of its points in quarters, the place of the first one in the bar, and how weak they are (0..2).
     """
-    if unit == 8 and beats % 3 == 0:  # beats of three eighths: long and short tell them from quarters
-        levels = [(0.25, 0.0, 0.9), (0.5, 0.0, 0.8), (1.5, 1.0, 0.3), (1.5, 0.0, 0.0)]
+    if _compound(beats, unit):  # long and short tell them from quarters, and the network is not sure of them
+        levels = [(0.25, 0.0, 1.9), (0.5, 0.0, 1.6), (1.5, 1.0, 1.0), (1.5, 0.0, 0.0)]
     else:  # triplets of sixteenths, sixteenths, eighths, quarters
         levels = [(1 / 6, 0.0, 0.8), (0.25, 0.0, 0.6), (0.5, 0.0, 0.35), (1.0, 0.0, 0.15)]
     return [*levels, (beats * 4 / unit, 0.0, 0.0)] if beats else levels
@@ -75,6 +81,8 @@ class Clock:
         self._bar_ticks = beats * 4 * TICK_BINS // unit
         distances, firsts, weaknesses = np.array(_levels(beats, unit)).T[..., None]
         self._weaknesses = weaknesses  # (levels, 1), as the other two, which are in steps of time
+        self._between = max(1.0, float(weaknesses.max()) + 0.1)  # of times on no level
+        self.chord_loss = 0.5 if _compound(beats, unit) else 0.0  # of T 0, of how much weaker than half this place is
         self._steps, self._starts = (
             lengths * (self._quarter_ms or 0.0) / TIME_STEP_MS for lengths in (distances, firsts))
         self._time = self._note = self._read = 0
@@ -96,7 +104,7 @@ class Clock:
         return self.features
 
     def weakness(self) -> np.ndarray | None:
-        """How weak in the bar the onset after each time is, (128,): 0 on the bar line, 1 between the divisions.
+        """How weak in the bar the onset after each time is, (128,): 0 on the bar line, 1 to 2 between the divisions.
 
         None without a tempo.
         """
@@ -105,7 +113,7 @@ class Clock:
         # Onsets are rounded down, so a time is on a level if one of its points falls into its ten milliseconds.
         time = self._time + _TIMES
         on_level = np.ceil((time - self._starts) / self._steps - 1e-9) * self._steps + self._starts < time + 1 - 1e-9
-        self._weakness = np.where(on_level, self._weaknesses, 1.0).min(axis=0)
+        self._weakness = np.where(on_level, self._weaknesses, self._between).min(axis=0)
         return self._weakness
 
     def _features(self) -> np.ndarray:
@@ -198,24 +206,22 @@ def _without(bias: Tensor, ids: list[int]) -> Tensor:
     return bias
 
 
-def keep_to_beat(logits: Tensor, weakness: np.ndarray, strength: float) -> None:
-    """Take up to `strength` off times that lead to weak places of the bar, in the logits of T, (..., vocabulary).
+def keep_to_beat(times: Tensor, loss: Tensor) -> None:
+    """Take `loss` off the logits of T, both (rows, 128): more for times that lead to weaker places of the bar.
 
-    `weakness` is (..., 128). What weak times lose goes to the others: notes with the last one, T 0,
-    become no likelier by it.
+    What weak times lose goes to the others: notes with the last one, T 0, become no likelier by it. Their own
+    loss is below 0 where chords are wanted.
     """
-    times = logits[..., TIME + 1:DURATION]
-    before = times.logsumexp(-1, keepdim=True)
-    times -= strength * torch.from_numpy(weakness[..., 1:]).to(logits)
-    times += before - times.logsumexp(-1, keepdim=True)
+    later = times[:, 1:]
+    before = later.logsumexp(-1, keepdim=True)
+    later -= loss[:, 1:]
+    later += before - later.logsumexp(-1, keepdim=True)
+    times[:, 0] -= loss[:, 0]
 
 
-def accent(logits: Tensor, weakness: np.ndarray, strength: float) -> None:
-    """Make notes louder the stronger their place in the bar is, in the logits of D, (rows, vocabulary).
+def accent(durations: Tensor, gain: Tensor) -> None:
+    """Make notes louder the stronger their place in the bar is, in the logits of D, (rows, 1024).
 
-    `weakness` is (rows,): from `strength` / 6 nats more a class of velocity on the bar line to as
-    many less between the divisions.
+    Each of the eight classes of velocity gets a third of `gain`, (rows, 1), more than the one below.
     """
-    slope = strength / 3 * (0.5 - torch.from_numpy(weakness).to(logits))
-    classes = logits[:, DURATION:PITCH].view(len(logits), -1, 8)
-    classes += slope[:, None, None] * torch.arange(8, device=logits.device)
+    durations.view(len(durations), -1, 8).add_(gain[:, None] / 3 * torch.arange(8, device=durations.device))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass, field
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from models.decoding.local_decoder import LocalDecoder
 from models.decoding.sequence import Sequence
-from models.pocket.conditioning import AllowedIds, Clock, Steering, accent, keep_to_beat
+from models.pocket.conditioning import KIND_RANGES, AllowedIds, Clock, Steering, accent, keep_to_beat
 from models.pocket.features import GRID_UNKNOWN
 from models.pocket.network import PocketNetwork
 
@@ -34,8 +33,8 @@ class Condition:
 class PocketDecoder(LocalDecoder):
     """A guided sequence takes two rows: one sees its attributes and the beat, the other neither."""
 
-    def __init__(self, network: PocketNetwork, rows: int) -> None:
-        super().__init__(network.body, rows)
+    def __init__(self, network: PocketNetwork, rows: int, *, cache_dtype: torch.dtype = torch.bfloat16) -> None:
+        super().__init__(network.body, rows, cache_dtype=cache_dtype)
         self._pocket = network
 
     def streams(self, sequence: Sequence) -> int:
@@ -65,24 +64,35 @@ class PocketDecoder(LocalDecoder):
         grid: Tensor = self._pocket.grid(places).sum(1)
         return described + grid
 
-    def steer(self, sequences: Listed[Sequence], logits: Tensor) -> Tensor:
+    def span(self, sequences: Listed[Sequence]) -> tuple[int, int]:
+        kinds = {len(sequence.ids) % 3 for sequence in sequences}
+        if 0 in kinds and any(sequence.condition.steering.may_end for sequence in sequences):
+            return super().span(sequences)  # the start of another piece is an end, and the last id
+        return KIND_RANGES[min(kinds)][0], KIND_RANGES[max(kinds)][1]
+
+    def steer(self, sequences: Listed[Sequence], logits: Tensor, first: int) -> Tensor:
+        end = first + logits.shape[1]
         logits = logits + torch.stack([
-            sequence.condition.allowed.after(sequence.ids) for sequence in sequences]).to(self._device)
+            sequence.condition.allowed.after(sequence.ids)[first:end] for sequence in sequences]).to(self._device)
         for kind, bend in ((0, keep_to_beat), (1, accent)):
-            # Rows of one strength at a time: it is a setting of the engine, so usually all of them.
-            rows: dict[float, list[tuple[int, np.ndarray]]] = defaultdict(list)
+            rows, weak = [], []
             for row, sequence in enumerate(sequences):
+                if not sequence.ids or len(sequence.ids) % 3 != kind:
+                    continue
                 condition: Condition = sequence.condition
-                strength = condition.steering.beat_strength
-                if strength and sequence.ids and len(sequence.ids) % 3 == kind:
-                    condition.clock.follow(sequence.ids)
-                    if (weakness := condition.clock.weakness()) is not None:
-                        rows[strength].append((row, weakness if kind == 0 else weakness[0]))
-            for strength, found in rows.items():
-                numbers = [row for row, _ in found]
-                chosen = logits[numbers]
-                bend(chosen, np.stack([weakness for _, weakness in found]), strength)
-                logits[numbers] = chosen
+                condition.clock.follow(sequence.ids)
+                if (weakness := condition.clock.weakness()) is not None:
+                    rows.append(row)
+                    here = weakness[:1] - 0.5
+                    bent = np.append(condition.clock.chord_loss * here, weakness[1:]) if kind == 0 else -here
+                    weak.append(condition.steering.beat_strength * bent)
+            if rows:
+                of_kind = logits[:, slice(*(place - first for place in KIND_RANGES[kind]))]
+                every = len(rows) == len(sequences)  # then it is bent where it is
+                chosen = of_kind if every else of_kind[rows]
+                bend(chosen, torch.from_numpy(np.stack(weak)).to(chosen))
+                if not every:
+                    of_kind[rows] = chosen
         return logits
 
 

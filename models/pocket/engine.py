@@ -14,8 +14,8 @@ from models.engines import ComposeRequest, Plan, Take
 from models.pocket.attributes import Attributes
 from models.pocket.conditioning import Steering
 from models.pocket.decoder import Condition, PocketDecoder
+from models.pocket.direction import direct
 from models.pocket.network import PocketNetwork
-from models.pocket.prompt import direct
 from models.pocket.titles import PocketTitles, load_titles
 from models.pocket.weights import SHIPPED, load_pocket
 from models.score.notes import Metre, Score, Tempo

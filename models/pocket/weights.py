@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from models.checkpoints.store import CONFIG, assign, load_model, save_model
+from models.checkpoints.store import CONFIG, assign, load_model, save_model, without_weights
 from models.errors import CheckpointError
 from models.network.local_transformer import LocalTransformerConfig
 from models.pocket.features import GlobalFeatures
@@ -50,7 +50,7 @@ def load_pocket(folder: Path = SHIPPED) -> PocketNetwork:
     if config.get("features") != features.size:
         raise CheckpointError(
             f"{path} was trained with {config.get('features')} attributes; this version has {features.size}")
-    with torch.device("meta"):
+    with without_weights():
         network = PocketNetwork(LocalTransformerConfig(**sizes), features)
     if _EMBEDDING in tensors:
         tensors[_HEAD] = tensors[_EMBEDDING]

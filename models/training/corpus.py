@@ -8,6 +8,7 @@ may lie in a `midi.zip` instead of the folder.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache as kept_once
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ PIECE_NOTE = np.dtype([
     ("channel", "u1"),
 ])
 _CACHE = "kapelle-corpus.npz"
+_ARCHIVE = "midi.zip"
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,28 @@ def _entries(index: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def _shares(path: Path) -> dict[str, float]:
+    """Suggested share of each source; none where there is no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        sources = json.loads(path.read_text(encoding="utf-8"))
+        return {name: float(source["suggested_share"]) for name, source in sources.items() if "suggested_share" in source}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f'{path} is not a JSON object of sources with a number as "suggested_share"') from error
+
+
+@kept_once
+def _archive(path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)  # open as long as the process that reads: its list of files is long
+
+
 def _read(folder: Path, name: str) -> np.ndarray | str:
     try:
         path = folder / name
         if path.is_file():
             return piece_notes(read_midi(path))
-        with zipfile.ZipFile(folder / "midi.zip") as archive:
-            return piece_notes(read_midi(io.BytesIO(archive.read(name))))
+        return piece_notes(read_midi(io.BytesIO(_archive(folder / _ARCHIVE).read(name))))
     except (KapelleError, OSError, KeyError, zipfile.BadZipFile) as error:
         return str(error)
 
@@ -110,14 +128,11 @@ def read_corpus(folder: Path, cache: Path, processes: int = 2) -> Corpus:
     if not index.is_file():
         raise InputError(f"{folder} holds no index.jsonl; training takes a folder of MIDI files with one")
     entries = _entries(index)
-    shares_file = folder / "sources.json"
-    shares = {}
-    if shares_file.is_file():
-        shares = {name: float(source["suggested_share"])
-                  for name, source in json.loads(shares_file.read_text(encoding="utf-8")).items()
-                  if "suggested_share" in source}
+    shares = _shares(folder / "sources.json")
     stored = cache / _CACHE
-    stamp = f"{index.stat().st_size} {index.stat().st_mtime_ns} {PIECE_NOTE.descr}"
+    read_from = (index, folder / _ARCHIVE, *(folder / entry["file"] for entry in entries))
+    states = "".join(f"{path.stat().st_size} {path.stat().st_mtime_ns} " for path in read_from if path.is_file())
+    stamp = hashlib.sha256(f"{states}{PIECE_NOTE.descr}".encode()).hexdigest()
     with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile), np.load(stored) as data:  # else it is read anew
         if str(data["stamp"]) == stamp:
             return Corpus([entries[i] for i in data["kept"]], data["notes"], data["offsets"], shares)

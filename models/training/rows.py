@@ -13,6 +13,7 @@ import numpy as np
 
 from models.pocket.attributes import Attributes, attributes_of
 from models.pocket.features import GRID_COLUMNS, GRID_UNKNOWN, LEFT_AT, LEFT_BINS, TICK_BINS, GlobalFeatures, grid
+from models.score.measures import CLASS_OF_METRE
 from models.score.programs import CHANNELS, DRUMS
 from models.training.corpus import Corpus
 from models.vocabulary.los_angeles import (
@@ -26,6 +27,7 @@ from models.vocabulary.los_angeles import (
 )
 
 SHORTEST_CROP = 32  # notes
+_COMPOUND_WEIGHT = 2.0  # such pieces are one in seven, and a take in 6/8 is heard as one only if its beat is
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class RowSampler:
                 mine = np.array([name == source for name in sources])
                 if source in shares:
                     weights[mine] *= shares[source] / weights[mine].sum()
+        compound = [CLASS_OF_METRE.get(self._attributes[i].metre or "") == "compound" for i in self._pieces]
+        weights[compound] *= _COMPOUND_WEIGHT
         weights /= weights.sum()
         return weights
 

@@ -48,7 +48,7 @@ class TrainingPlan:
     row_ids: int = 768  # a multiple of three, longer than the window
     rows: int = 8  # in a batch
     augmented: float = 0.3  # share of crops transposed, and of crops stretched in time
-    planned_ids: int = 18_500_000
+    planned_ids: int = 34_000_000
     matrix_rate: float = 4e-3  # Muon, scaled to the step size of AdamW
     vector_rate: float = 2e-3  # AdamW
     warm_up_ids: int = 400_000

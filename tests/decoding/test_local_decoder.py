@@ -44,7 +44,7 @@ class GuidedDecoder(LocalDecoder):
     def step_condition(self, rows: Listed[tuple[Sequence, int]]) -> Tensor:
         return torch.stack([self._condition(sequence, stream, sequence.ids[-1]) for sequence, stream in rows])
 
-    def steer(self, sequences: Listed[Sequence], logits: Tensor) -> Tensor:
+    def steer(self, sequences: Listed[Sequence], logits: Tensor, first: int) -> Tensor:
         logits = logits.clone()
         for row, sequence in enumerate(sequences):
             logits[row, sequence.seed % VOCABULARY] = -torch.inf

@@ -37,9 +37,11 @@ def network(name: str) -> LocalTransformer:
     return result
 
 
-def room(network: LocalTransformer, rows: int, phantom: bool = False, *, compiled: bool) -> KeyValueCache:
+def room(
+    network: LocalTransformer, rows: int, phantom: bool = False, *, compiled: bool, dtype: torch.dtype = torch.float32,
+) -> KeyValueCache:
     config = network.config
-    cache = KeyValueCache(rows, config.depth, config.heads, config.head_width, config.window, phantom=phantom)
+    cache = KeyValueCache(rows, config.depth, config.heads, config.head_width, config.window, phantom=phantom, dtype=dtype)
     if compiled:
         assert native.attach(network, cache)
     return cache
@@ -84,6 +86,39 @@ def test_the_compiled_step_equals_the_one_in_pytorch(name: str, phantom: bool, r
     torch.testing.assert_close(steps(net, ours, rows, 12), steps(net, theirs, rows, 12), rtol=0, atol=2e-6)
     for layer in range(net.config.depth):
         torch.testing.assert_close(ours.layers[layer], theirs.layers[layer], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5, 17])
+@pytest.mark.parametrize(("name", "phantom"), [("round", False), ("odd", True), ("published", True)])
+def test_keys_and_values_in_bfloat16_are_rounded_and_read_as_in_pytorch(name: str, phantom: bool, rows: int) -> None:
+    """One step from the same cache: two roundings to three digits would drift apart later."""
+    net = network(name)
+    ours = room(net, rows, phantom, compiled=True, dtype=torch.bfloat16)
+    theirs = room(net, rows, phantom, compiled=False, dtype=torch.bfloat16)
+    torch.testing.assert_close(steps(net, ours, rows, 1), steps(net, theirs, rows, 1), rtol=0, atol=2e-3)
+    for layer in range(net.config.depth):
+        torch.testing.assert_close(ours.layers[layer], theirs.layers[layer], rtol=2**-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("name", "phantom"), [("round", False), ("odd", True), ("published", True)])
+def test_a_row_comes_to_the_same_bits_whatever_is_beside_it(name: str, phantom: bool, dtype: torch.dtype) -> None:
+    net, config = network(name), SIZES[name]
+    generator = torch.Generator().manual_seed(3)
+    many = room(net, 40, phantom, compiled=True, dtype=dtype)
+    for layer in many.layers:
+        layer.normal_(generator=generator)
+    positions = torch.randint(0, 60, (40,), generator=generator)
+    x = torch.randn(40, config.width, generator=generator)
+    before = [layer.clone() for layer in many.layers]
+    assert many.native is not None
+    together = many.native(x.clone(), positions)
+    for rows in (1, 2, 3, 4, 5, 9, 16, 17, 32):
+        few = room(net, rows, phantom, compiled=True, dtype=dtype)
+        for layer, kept in zip(few.layers, before, strict=True):
+            layer.copy_(kept[:rows])
+        assert few.native is not None
+        assert torch.equal(few.native(x[:rows].clone(), positions[:rows].clone()), together[:rows]), rows
 
 
 @pytest.mark.parametrize("threads", [2, 3])

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from models.errors import InputError
 from models.pocket.attributes import Attributes
-from models.pocket.prompt import Direction, Stated, direct, read_prompt, resolve
+from models.pocket.direction import Direction, direct, resolve
+from models.pocket.prompt import Stated, read_prompt
 from models.pocket.titles import PocketTitles, Usual, Usuals, load_titles
 from models.score.programs import CHANNELS
 

@@ -42,10 +42,11 @@ def test_pieces_and_their_entries_belong_together(folder: Path, tmp_path: Path) 
     assert corpus.split("val") == [1]
 
 
-def test_what_was_read_once_is_read_from_the_cache(folder: Path, tmp_path: Path) -> None:
+def test_what_was_read_once_is_read_from_the_cache(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
     first = read_corpus(folder, tmp_path / "cache", processes=1)
-    for file in folder.glob("*.mid"):
-        file.unlink()
+    monkeypatch.setattr("models.training.corpus.ProcessPoolExecutor", None)  # nothing can be read
     assert same(read_corpus(folder, tmp_path / "cache"), first)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["kapelle-corpus.npz"]
 
@@ -54,6 +55,13 @@ def test_another_index_is_read_anew(folder: Path, tmp_path: Path) -> None:
     read_corpus(folder, tmp_path / "cache", processes=1)
     write_corpus(folder, pieces(3))
     assert len(read_corpus(folder, tmp_path / "cache", processes=1).entries) == 3
+
+
+def test_a_piece_that_was_exchanged_is_read_anew(folder: Path, tmp_path: Path) -> None:
+    read_corpus(folder, tmp_path / "cache", processes=1)
+    (folder / "000.mid").write_bytes((folder / "003.mid").read_bytes())
+    corpus = read_corpus(folder, tmp_path / "cache", processes=1)
+    assert corpus.piece(0)["pitch"].tolist() == corpus.piece(3)["pitch"].tolist()
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut short", None])
@@ -86,6 +94,13 @@ def test_broken_missing_and_tiny_pieces_are_left_out(folder: Path, tmp_path: Pat
 def test_shares_of_sources_are_read(folder: Path, tmp_path: Path) -> None:
     (folder / "sources.json").write_text(json.dumps({"a": {"suggested_share": 0.25}, "b": {"licence": "CC0"}}))
     assert read_corpus(folder, tmp_path / "cache", processes=1).shares == {"a": 0.25}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"a": {"suggested_share": "much"}}'])
+def test_broken_sources_are_refused(folder: Path, tmp_path: Path, text: str) -> None:
+    (folder / "sources.json").write_text(text)
+    with pytest.raises(InputError, match=r"sources\.json"):
+        read_corpus(folder, tmp_path / "cache", processes=1)
 
 
 def test_a_folder_that_is_no_corpus_is_refused(tmp_path: Path) -> None:

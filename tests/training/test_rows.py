@@ -197,6 +197,15 @@ def test_shares_of_sources_are_kept_whatever_their_sizes_are() -> None:
     assert np.mean(first == CHANNELS.index("violin")) == pytest.approx(0.2, abs=0.06)
 
 
+def test_compound_metres_weigh_double() -> None:
+    corpus = corpus_of(
+        (tune(0, 60, drums=False, program=40), {"metre": "6/8"}), (tune(1, 60, drums=False, program=73), {"metre": "3/4"}))
+    batch = RowSampler(corpus, [0, 1], FEATURES, 48, 1, 0.0).batch(0, 600)
+    channels = np.where((batch.ids >= PITCH) & (batch.ids < HEADER_PITCH), (batch.ids - PITCH) // 128, -1)
+    first = channels[np.arange(600), (channels >= 0).argmax(1)]
+    assert np.mean(first == CHANNELS.index("violin")) == pytest.approx(2 / 3, abs=0.06)
+
+
 def test_only_the_pieces_it_was_given_are_drawn() -> None:
     corpus = corpus_of(*((tune(n, 30, drums=False, program=program), {}) for n, program in enumerate((0, 40, 73))))
     ids = RowSampler(corpus, [0, 2], FEATURES, 48, 1, 0.5).batch(0, 60).ids

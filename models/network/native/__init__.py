@@ -37,7 +37,7 @@ class _Layer(ctypes.Structure):
 class _Network(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in (
-            "width", "depth", "heads", "head_width", "inner", "vocabulary", "window", "slots", "phantom")),
+            "width", "depth", "heads", "head_width", "inner", "vocabulary", "window", "slots", "phantom", "half")),
         *((name, _Floats) for name in ("speeds", "norm", "bias", "head")),
         ("layers", ctypes.POINTER(_Layer)),
     ]
@@ -114,9 +114,14 @@ def _cpu() -> str:
 
 
 def attach(network: LocalTransformer, cache: KeyValueCache) -> bool:
-    """Let steps with this cache run as compiled code, if they can: float32 on a CPU, and a compiler is there."""
+    """Let steps with this cache run as compiled code, if they can: float32 on a CPU, and a compiler is there.
+
+    Keys and values may be bfloat16. What a row comes to does not depend on the other rows, to the last bit.
+    """
     tensors = (*network.parameters(), *cache.layers)
-    if not all(t.dtype == torch.float32 and t.device.type == "cpu" and t.is_contiguous() for t in tensors):
+    if not all(t.device.type == "cpu" and t.is_contiguous() for t in tensors):
+        return False
+    if any(p.dtype != torch.float32 for p in network.parameters()) or cache.dtype not in (torch.float32, torch.bfloat16):
         return False
     if library() is None:
         return False
@@ -149,7 +154,8 @@ class NativeStep:
             layer.cache = keys_and_values.data_ptr()
         self._network = _Network(
             config.width, config.depth, config.heads, config.head_width, config.inner, config.vocabulary,
-            config.window, cache.layers[0].shape[3], cache.phantom, self._speeds.data_ptr(),
+            config.window, cache.layers[0].shape[3], cache.phantom, cache.dtype == torch.bfloat16,
+            self._speeds.data_ptr(),
             network.norm.weight.data_ptr(), network.norm.bias.data_ptr(), network.head.weight.data_ptr(), layers)
         self._kept = network, layers
         attended = config.heads * config.head_width
