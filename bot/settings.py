@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from models.engines import ENGINES
 from models.errors import InputError
 
 PREFIX = "KAPELLE_"
@@ -26,12 +28,56 @@ class Settings(BaseSettings):
     out: Path = Path("takes")  # where takes are written
     threads: int = Field(default=0, ge=0, le=1024)  # of one decoding process; 0 leaves it to torch
 
+    # The server (`kapelle run`)
+    discord_token: SecretStr | None = Field(  # DISCORD_TOKEN is the name most hosts use
+        default=None, validation_alias=AliasChoices("KAPELLE_DISCORD_TOKEN", "DISCORD_TOKEN"))
+    database: SecretStr = SecretStr("")  # URL, may hold a password; empty: SQLite in the data folder
+    engines: Annotated[tuple[str, ...], NoDecode] = ("pocket",)  # offered by /midi, the first one is the default
+    language: Literal["en", "de"] = "en"  # where a member's is not spoken
+    guilds: Annotated[tuple[int, ...], NoDecode] = ()  # commands are registered in these at once; empty: everywhere
+    log_format: Literal["human", "json"] = "human"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    health_port: int = Field(default=8080, ge=0, le=65535)  # on loopback; 0: none
+    health_host: str = "127.0.0.1"
+    jobs_at_once: int = Field(default=8, ge=1, le=64)  # with the worker at a time
+    moderators_first: bool = True
+    max_takes: int = Field(default=16, ge=1, le=16)  # limits of the machine
+    max_tokens: int = Field(default=2048, ge=32, le=2048)
+    max_jobs_at_once: int = Field(default=3, ge=1)  # of one member, waiting and at work
+    max_jobs_a_day: int = Field(default=100, ge=1)
+    max_takes_a_day: int = Field(default=400, ge=1)
+    discord_address: str | None = None  # host:port where Discord is to be found instead (rehearsals)
+    discord_ca: Path | None = None  # certificate authority of that address
+
     def limit_threads(self) -> None:
         """Let torch use no more threads than are set. Only has an effect before torch is imported."""
         if self.threads:
             os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(self.threads)
 
-    @field_validator("soundfont", "data", "out")
+    @property
+    def database_url(self) -> str:
+        return self.database.get_secret_value() or f"sqlite+aiosqlite:///{(self.data / 'ledger.sqlite').absolute()}"
+
+    @property
+    def spool(self) -> Path:
+        """Where the files of takes are kept."""
+        return self.data / "spool"
+
+    @field_validator("engines", "guilds", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """Lists are written with commas."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("engines")
+    @classmethod
+    def _known(cls, engines: tuple[str, ...]) -> tuple[str, ...]:
+        if not engines or (unknown := set(engines) - set(ENGINES)):
+            wrong = f"; {', '.join(sorted(unknown))} is none" if engines else ""
+            raise ValueError(f"one or more of {', '.join(ENGINES)} are needed{wrong}")
+        return engines
+
+    @field_validator("soundfont", "data", "out", "discord_ca")
     @classmethod
     def _at_home(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()

@@ -1,0 +1,223 @@
+"""From the ledger to the worker and back: whose turn it is, what came of it, and what a crash means."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
+
+from bot.jobs.ledger import Ledger, LedgerError
+from bot.jobs.queue import order
+from bot.jobs.records import Job, JobState, TakeState
+from bot.jobs.refusals import Failure
+from bot.spool import Spool
+from bot.worker.messages import (
+    Cancel,
+    Cancelled,
+    Died,
+    Event,
+    Failed,
+    Finished,
+    Made,
+    Planned,
+    Progress,
+    Ready,
+    Rendering,
+    Start,
+)
+from bot.worker.transport import LocalWorker, WorkerGone
+
+MOST_STRIKES = 3
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 15.0  # for a ledger that cannot be used
+_LOG = logging.getLogger(__name__)
+
+
+class Counters(Protocol):
+    """What is counted for those who watch over the bot."""
+
+    def decoded(self, engine: str, ids: int, seconds: float) -> None: ...
+
+    def event(self, kind: str) -> None: ...
+
+
+class Dispatcher:
+    """Gives jobs to the worker, at most `jobs_at_once`, and writes what it says to the ledger.
+
+    After a crash of several jobs each of them is tried alone; one that crashes alone three times fails.
+    """
+
+    def __init__(
+        self, ledger: Ledger, worker: LocalWorker, spool: Spool, metrics: Counters, *, jobs_at_once: int,
+    ) -> None:
+        self._ledger, self._worker, self._spool, self._metrics = ledger, worker, spool, metrics
+        self._jobs_at_once = jobs_at_once
+        self._starting = asyncio.Lock()  # both tasks start jobs
+        self._progress: dict[int, Progress] = {}
+        self._sent: dict[int, Job] = {}
+        self.worker_ready = False
+        self._listener = ledger.changes.listen()
+
+    @property
+    def progress(self) -> Mapping[int, Progress]:
+        """Of the jobs that are being decoded, by job."""
+        return self._progress
+
+    async def run(self) -> None:
+        """Work until cancelled; jobs that were at work when the bot ended go back to the queue first.
+
+        A ledger that cannot be used for a while, locked or without space, is waited for.
+        """
+        try:
+            await self._patiently(self._recover)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow())
+                group.create_task(self._feed())
+        finally:
+            self._listener.close()
+
+    # Jobs in
+
+    async def _feed(self) -> None:
+        await self._patiently(self._start_waiting)
+        async for job_id in self._listener:
+            await self._patiently(partial(self._stop_if_over, job_id))
+            await self._patiently(self._start_waiting)
+
+    async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Do a step again until the ledger lets it happen. Steps may be done twice."""
+        wait_s = FIRST_WAIT_S
+        while True:
+            try:
+                return await step()
+            except LedgerError as error:
+                _LOG.error("%s; again in %.1f s", error, wait_s)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+    async def _stop_if_over(self, job_id: int) -> None:
+        if job_id not in self._sent:
+            return
+        job = await self._ledger.job(job_id)
+        if job is None or job.state.over:
+            self._forget(job_id)
+            with suppress(WorkerGone):  # then there is nothing to cancel
+                await self._worker.send(Cancel(job_id))
+
+    async def _start_waiting(self) -> None:
+        async with self._starting:
+            await self._start_next()
+
+    async def _start_next(self) -> None:
+        if not self.worker_ready or len(self._sent) >= self._jobs_at_once:
+            return
+        line = await self._ledger.line()
+        for job in order([job for job in line.waiting if job.guild_id not in line.paused], line.at_work):
+            full = len(self._sent) >= self._jobs_at_once
+            if full or (self._sent and (job.alone or any(other.alone for other in self._sent.values()))):
+                return
+            await self._start(job)
+
+    async def _start(self, job: Job) -> None:
+        await self._adopt(job)
+        started = await self._ledger.mark_running(job.id)
+        if started is None:  # cancelled meanwhile
+            return
+        # From here to the order nothing is waited for: whoever cancels the job does so before, or is heard after it.
+        self._sent[job.id] = started
+        made = tuple(take.number for take in started.takes if take.state is not TakeState.PENDING)
+        try:
+            await self._worker.send(Start(
+                job.id, started.attempt, job.kind, job.engine, job.parameters, self._spool.folder(job.id).name, made))
+        except WorkerGone:
+            await self._patiently(partial(self._ledger.requeue, job.id))
+            self._forget(job.id)
+
+    async def _adopt(self, job: Job) -> None:
+        """Enter takes that a worker finished without living to say so; those that are known change nothing."""
+        for made in await self._spool.made(job.id):
+            await self._ledger.take_made(job.id, job.attempt, made.number, made.files, made.seconds, made.notes)
+
+    async def _recover(self) -> None:
+        newest = await self._ledger.jobs(newest_first=True, limit=1)
+        highest = newest[0].id if newest else 0
+        for job_id in await self._spool.jobs():
+            if job_id > highest:  # of a ledger that was moved away or replaced: not ours to delete, nor to adopt
+                await self._spool.set_aside(job_id)
+            elif await self._ledger.job(job_id) is None:  # deleted while a worker still wrote
+                await self._spool.remove(job_id)
+        for job in await self._ledger.jobs(JobState.RUNNING, JobState.RENDERING):
+            await self._adopt(job)
+            if not await self._ledger.delivering(job.id, job.attempt):  # some are missing
+                await self._ledger.requeue(job.id)
+
+    def _forget(self, job_id: int) -> None:
+        self._sent.pop(job_id, None)
+        self._progress.pop(job_id, None)
+
+    # Events back
+
+    async def _follow(self) -> None:
+        async for event in self._worker.events():
+            await self._patiently(partial(self._note, event))
+            await self._patiently(self._start_waiting)
+
+    async def _note(self, event: Event) -> None:
+        match event:
+            case Ready():
+                self.worker_ready = True
+                _LOG.info("the worker is ready (process %d)", event.pid)
+            case Died():
+                self.worker_ready = False
+                await self._after_crash(event)
+                self._metrics.event("worker died")
+            case Planned():
+                await self._ledger.planned(event.job, event.attempt, event.outcome)
+            case Progress():
+                if self._current(event.job, event.attempt):
+                    self._progress[event.job] = event
+                    self._ledger.changes.publish(event.job)
+            case Made():
+                await self._ledger.take_made(
+                    event.job, event.attempt, event.number, event.files, event.seconds, event.notes)
+            case Rendering():
+                await self._rendering(event)
+            case Finished():
+                await self._ledger.delivering(event.job, event.attempt)
+                if self._current(event.job, event.attempt):
+                    self._forget(event.job)
+            case Failed():
+                if self._current(event.job, event.attempt):
+                    await self._ledger.fail(event.job, Failure(event.failure), event.text)
+                    self._forget(event.job)
+            case Cancelled():
+                self._forget(event.job)
+
+    async def _rendering(self, event: Rendering) -> None:
+        progress = self._progress.pop(event.job, None)
+        job = self._sent.get(event.job)
+        if job is not None and progress is not None and event.seconds > 0:
+            await self._ledger.record_speed(job.engine, progress.ids, event.seconds)
+            self._metrics.decoded(job.engine, progress.ids, event.seconds)
+        await self._ledger.rendering(event.job, event.attempt)
+
+    def _current(self, job_id: int, attempt: int) -> bool:
+        """Whether the worker speaks of the attempt that is under way, not of one before it."""
+        sent = self._sent.get(job_id)
+        return sent is not None and sent.attempt == attempt
+
+    async def _after_crash(self, death: Died) -> None:
+        _LOG.warning("the worker died with exit code %s; it had %d jobs, %d of them begun",
+                     death.exit_code, len(death.jobs), len(death.decoding))
+        for job_id in death.jobs:
+            begun, alone = job_id in death.decoding, len(death.decoding) == 1
+            job = await self._ledger.job(job_id)
+            if job_id not in self._sent or job is None:
+                continue
+            if begun and alone and job.strikes + 1 >= MOST_STRIKES:
+                await self._ledger.fail(job_id, Failure.CRASHED)
+            else:
+                await self._ledger.requeue(job_id, strike=1.0 if begun and alone else 0.0, alone=begun)
+            self._forget(job_id)

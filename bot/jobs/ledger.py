@@ -1,0 +1,384 @@
+"""The ledger of jobs: the one place where their truth lives.
+
+States: queued -> running -> rendering -> delivering -> done; failed and cancelled from any that is not over;
+running and rendering -> queued when the worker dies. Every change is one transaction, and is published once
+it is on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Select, delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
+
+from bot.jobs import quota
+from bot.jobs.changes import Changes
+from bot.jobs.database import Database, LedgerError
+from bot.jobs.records import Job, JobState, TakeRecord, TakeState
+from bot.jobs.refusals import Failure
+from bot.jobs.tables import EventRow, FavouriteRow, GuildRow, JobRow, SpeedRow, TakeRow
+
+__all__ = ["Ledger", "LedgerError", "Line", "Transaction"]
+
+SPEEDS_KEPT = 20  # jobs of an engine
+_NOT_CHARGED_TO_US = frozenset({Failure.REFUSED})
+_LARGEST_JOB_ID = 2**31 - 1
+_LARGEST_ID = 2**63 - 1  # Discord's fit in
+
+
+@dataclass(frozen=True)
+class Line:
+    """The jobs that wait and those at work, the oldest first, without their takes; and guilds whose jobs are not begun."""
+
+    waiting: tuple[Job, ...]
+    at_work: tuple[Job, ...]
+    paused: frozenset[int]
+
+
+@dataclass
+class Transaction:
+    """Changes that are written together or not at all. Jobs named as changed are published afterwards."""
+
+    session: AsyncSession
+    now: datetime
+    touched: dict[int, None] = field(default_factory=dict)
+    entered: list[JobState] = field(default_factory=list)
+
+    async def job(self, job_id: int) -> JobRow | None:
+        """A job to be changed, with its takes."""
+        return await _row(self.session, job_id)
+
+    def changed(self, job_id: int) -> None:
+        self.touched[job_id] = None
+
+    def enter(self, row: JobRow, state: JobState) -> None:
+        """Bring a job into a state."""
+        row.state = state.value
+        row.started_at = self.now if state is JobState.RUNNING else None if state is JobState.QUEUED else row.started_at
+        row.ended_at = self.now if state.over else None
+        self.session.add(EventRow(job_id=row.id, state=state.value, at=self.now))
+        self.entered.append(state)
+        self.changed(row.id)
+
+    async def cancel(self, row: JobRow) -> bool:
+        """Whether it was not over yet. Quota is given back where it waited."""
+        state = JobState(row.state)
+        if state.over:
+            return False
+        if state is JobState.QUEUED:
+            await quota.give_back(self.session, row)
+        self.enter(row, JobState.CANCELLED)
+        return True
+
+    def record(self, row: JobRow) -> Job:
+        return _job(row, self.now, row.takes)
+
+
+class Ledger:
+    """Jobs in a database. One process at a time has it open; all methods raise LedgerError when it cannot be used.
+
+    A job or take that does not exist changes nothing: methods then return None or False.
+    """
+
+    def __init__(self, database: Database, changes: Changes, now: Callable[[], datetime]) -> None:
+        self.changes = changes
+        self.now = now  # UTC
+        self.entered: Callable[[JobState], None] = lambda state: None  # told of every state that a job came into
+        self._database = database
+        self._line: Line | None = None
+        self._version = 0  # of the line
+
+    @classmethod
+    async def open(cls, url: str, changes: Changes, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Ledger:
+        """Open the database of a URL and bring it to the newest schema; a SQLite file is made where there is none.
+
+        Raises LedgerError: another bot has it open; it is damaged, locked, not writable, or of a newer Kapelle.
+        """
+        return cls(await Database.open(url), changes, now)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        async with self._database.read() as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Transaction]:
+        async with self._database.write() as session:
+            transaction = Transaction(session, self.now())
+            yield transaction
+        self._line, self._version = None, self._version + 1
+        for job_id in transaction.touched:
+            self.changes.publish(job_id)
+        for state in transaction.entered:
+            self.entered(state)
+
+    # Reading
+
+    async def job(self, job_id: int) -> Job | None:
+        async with self.read() as session:
+            row = await _row(session, job_id)
+            return _job(row, self.now(), row.takes) if row else None
+
+    async def jobs(
+        self, *states: JobState, guild_id: int | None = None, owner_id: int | None = None,
+        newest_first: bool = False, limit: int | None = None, offset: int = 0,
+    ) -> list[Job]:
+        """Those in one of the states (none named: in any), the oldest first."""
+        order = JobRow.id.desc() if newest_first else JobRow.id
+        wanted = _chosen(select(JobRow), states, guild_id, owner_id).order_by(order).limit(limit).offset(offset)
+        async with self.read() as session:
+            rows = await session.scalars(wanted.options(selectinload(JobRow.takes)))
+            return [_job(row, self.now(), row.takes) for row in rows]
+
+    async def count(self, *states: JobState, guild_id: int | None = None, owner_id: int | None = None) -> int:
+        async with self.read() as session:
+            return await session.scalar(_chosen(select(func.count(JobRow.id)), states, guild_id, owner_id)) or 0
+
+    async def line(self) -> Line:
+        """Who waits and who is at work. Kept until something is written, so that asking again costs nothing."""
+        if self._line is not None:
+            return self._line
+        version = self._version
+        wanted = _chosen(select(JobRow), (JobState.QUEUED, JobState.RUNNING, JobState.RENDERING), None, None)
+        async with self.read() as session:
+            jobs = [_job(row, self.now(), ()) for row in await session.scalars(wanted.order_by(JobRow.id))]
+            paused = frozenset(await session.scalars(select(GuildRow.guild_id).where(GuildRow.paused)))
+        line = Line(tuple(job for job in jobs if job.state is JobState.QUEUED),
+                    tuple(job for job in jobs if job.state.at_work), paused)
+        if version == self._version:  # nothing changed while it was read
+            self._line = line
+        return line
+
+    async def job_of_message(self, message_id: int) -> tuple[Job, int | None] | None:
+        """The job whose take or card a message shows, and the number of the take."""
+        if not 0 < message_id <= _LARGEST_ID:
+            return None
+        async with self.read() as session:
+            take = (await session.execute(
+                select(TakeRow.job_id, TakeRow.number).where(TakeRow.message_id == message_id))).first()
+            card = await session.scalar(select(JobRow.id).where(JobRow.card_id == message_id)) if take is None else None
+        job = await self.job(take.job_id if take else card or 0)
+        return (job, take.number if take else None) if job else None
+
+    # With the worker
+
+    async def mark_running(self, job_id: int) -> Job | None:
+        """Give a queued job to the worker, as another attempt. None if it does not wait any more."""
+        async with self.write() as transaction:
+            row = await transaction.job(job_id)
+            if row is None or JobState(row.state) is not JobState.QUEUED:
+                return None
+            row.attempt += 1
+            transaction.enter(row, JobState.RUNNING)
+            return transaction.record(row)
+
+    async def requeue(self, job_id: int, *, strike: float = 0.0, alone: bool = False) -> None:
+        """Take a job back from a worker that died. Takes that are made stay made; `alone` holds until it is over."""
+        async with self.write() as transaction:
+            row = await transaction.job(job_id)
+            if row is None or not JobState(row.state).at_work:
+                return
+            if strike:
+                row.strikes = _strikes(row, transaction.now) + strike
+                row.struck_at = transaction.now
+            row.alone = row.alone or alone
+            transaction.enter(row, JobState.QUEUED)
+
+    async def planned(self, job_id: int, attempt: int, outcome: Mapping[str, Any]) -> bool:
+        async with self.write() as transaction:
+            row = await _at_work(transaction, job_id, attempt, JobState.RUNNING)
+            if row is None:
+                return False
+            row.outcome = dict(outcome)
+            transaction.changed(job_id)
+            return True
+
+    async def rendering(self, job_id: int, attempt: int) -> bool:
+        async with self.write() as transaction:
+            row = await _at_work(transaction, job_id, attempt, JobState.RUNNING)
+            if row is None:
+                return False
+            transaction.enter(row, JobState.RENDERING)
+            return True
+
+    async def take_made(
+        self, job_id: int, attempt: int, number: int, files: Mapping[str, str], seconds: float, notes: int,
+    ) -> bool:
+        """A take's files are in the spool; without files it holds no notes.
+
+        A job that waits again takes it, too: what the worker finished before it died. A take that was made stays as it is.
+        """
+        async with self.write() as transaction:
+            row = await _at_work(transaction, job_id, attempt, JobState.QUEUED, JobState.RUNNING, JobState.RENDERING)
+            take = _take(row, number)
+            if take is None:
+                return False
+            if take.state == TakeState.PENDING:
+                take.state = (TakeState.MADE if files else TakeState.EMPTY).value
+                take.files, take.seconds, take.notes = dict(files), seconds, notes
+                transaction.changed(job_id)
+            return True
+
+    async def delivering(self, job_id: int, attempt: int) -> bool:
+        """All takes are made; a job whose takes are all empty fails. False, too, while one of them is not made."""
+        async with self.write() as transaction:
+            row = await _at_work(transaction, job_id, attempt, JobState.RUNNING, JobState.RENDERING)
+            if row is None or any(take.state == TakeState.PENDING for take in row.takes):
+                return False
+            if all(take.state == TakeState.EMPTY for take in row.takes):
+                await _fail(transaction, row, Failure.EMPTY, "")
+            else:
+                transaction.enter(row, JobState.DELIVERING)
+            return True
+
+    # Ends
+
+    async def fail(self, job_id: int, failure: Failure, text: str = "") -> Job | None:
+        """None if it was over. Quota is given back unless the engine refused it; `text` is outcome["failure"]."""
+        async with self.write() as transaction:
+            row = await transaction.job(job_id)
+            if row is None or JobState(row.state).over:
+                return None
+            await _fail(transaction, row, failure, text)
+            return transaction.record(row)
+
+    async def cancel(self, job_id: int) -> Job | None:
+        """None if it was over. Quota is given back where it waited."""
+        async with self.write() as transaction:
+            row = await transaction.job(job_id)
+            return transaction.record(row) if row and await transaction.cancel(row) else None
+
+    async def finish(self, job_id: int) -> Job | None:
+        """Delivered: None while a take is still to be posted, or if it is not being delivered."""
+        async with self.write() as transaction:
+            row = await transaction.job(job_id)
+            open_takes = (TakeState.PENDING, TakeState.MADE)
+            if row is None or row.state != JobState.DELIVERING or any(take.state in open_takes for take in row.takes):
+                return None
+            transaction.enter(row, JobState.DONE)
+            return transaction.record(row)
+
+    # Delivery
+
+    async def set_thread(self, job_id: int, thread_id: int) -> None:
+        async with self.write() as transaction:
+            if row := await transaction.job(job_id):
+                row.thread_id = thread_id
+                transaction.changed(job_id)
+
+    async def set_card(self, job_id: int, message_id: int | None) -> None:
+        async with self.write() as transaction:
+            if row := await transaction.job(job_id):
+                row.card_id = message_id
+                transaction.changed(job_id)
+
+    async def take_posted(self, job_id: int, number: int, message_id: int) -> None:
+        async with self.write() as transaction:
+            if take := _take(await transaction.job(job_id), number):
+                take.state, take.message_id = TakeState.POSTED.value, message_id
+                transaction.changed(job_id)
+
+    async def take_lost(self, job_id: int, number: int) -> None:
+        """It could not be posted. One that was posted stays so."""
+        async with self.write() as transaction:
+            take = _take(await transaction.job(job_id), number)
+            if take and take.state == TakeState.MADE:
+                take.state = TakeState.LOST.value
+                transaction.changed(job_id)
+
+    async def toggle_favourite(self, job_id: int, number: int, user_id: int) -> bool:
+        """Whether it is one now."""
+        async with self.write() as transaction:
+            take = _take(await transaction.job(job_id), number)
+            if take is None:
+                return False
+            mark = await transaction.session.get(FavouriteRow, (take.id, user_id))
+            if mark is None:
+                transaction.session.add(FavouriteRow(take_id=take.id, user_id=user_id, at=transaction.now))
+            else:
+                await transaction.session.delete(mark)
+            transaction.changed(job_id)
+            return mark is None
+
+    # Speeds
+
+    async def record_speed(self, engine: str, ids: int, seconds: float) -> None:
+        """How fast a job was decoded. One that had nothing to decode has no speed: nothing is kept."""
+        if ids <= 0 or seconds <= 0:
+            return
+        async with self.write() as transaction:
+            transaction.session.add(SpeedRow(engine=engine, ids_per_second=ids / seconds, at=transaction.now))
+            await transaction.session.flush()
+            newest = select(SpeedRow.id).where(SpeedRow.engine == engine).order_by(SpeedRow.id.desc()).limit(SPEEDS_KEPT)
+            await transaction.session.execute(
+                delete(SpeedRow).where(SpeedRow.engine == engine, SpeedRow.id.not_in(newest)))
+
+    async def speeds(self, engine: str) -> list[float]:
+        """Ids a second of the last 20 jobs, the oldest first."""
+        async with self.read() as session:
+            return list(await session.scalars(
+                select(SpeedRow.ids_per_second).where(SpeedRow.engine == engine).order_by(SpeedRow.id)))
+
+
+async def _row(session: AsyncSession, job_id: int) -> JobRow | None:
+    if not 0 < job_id <= _LARGEST_JOB_ID:  # drivers would stumble over it
+        return None
+    found = await session.scalars(select(JobRow).where(JobRow.id == job_id).options(selectinload(JobRow.takes)))
+    return found.first()
+
+
+async def _at_work(transaction: Transaction, job_id: int, attempt: int, *states: JobState) -> JobRow | None:
+    """The job, if this attempt is its present one and it is in one of the states."""
+    row = await transaction.job(job_id)
+    return row if row and row.attempt == attempt and row.state in states else None
+
+
+async def _fail(transaction: Transaction, row: JobRow, failure: Failure, text: str) -> None:
+    row.failure = failure.value
+    if text:
+        row.outcome = {**row.outcome, "failure": text}
+    if failure not in _NOT_CHARGED_TO_US:
+        await quota.give_back(transaction.session, row)
+    transaction.enter(row, JobState.FAILED)
+
+
+def _take(row: JobRow | None, number: int) -> TakeRow | None:
+    return next((take for take in row.takes if take.number == number), None) if row else None
+
+
+def _strikes(row: JobRow, now: datetime) -> float:
+    """Strikes halve with every whole hour since the last one."""
+    if row.struck_at is None:
+        return row.strikes
+    return float(row.strikes * 0.5 ** max(0, (now - row.struck_at).total_seconds() // 3600))
+
+
+def _chosen(query: Select[Any], states: tuple[JobState, ...], guild_id: int | None, owner_id: int | None) -> Select[Any]:
+    if states:
+        query = query.where(JobRow.state.in_([state.value for state in states]))
+    if guild_id is not None:
+        query = query.where(JobRow.guild_id == guild_id)
+    if owner_id is not None:
+        query = query.where(JobRow.owner_id == owner_id)
+    return query
+
+
+def _job(row: JobRow, now: datetime, takes: list[TakeRow] | tuple[()]) -> Job:
+    return Job(
+        id=row.id, guild_id=row.guild_id, channel_id=row.channel_id, thread_id=row.thread_id, owner_id=row.owner_id,
+        language=row.language, kind=row.kind, engine=row.engine, parameters=row.parameters, priority=row.priority,
+        parent_id=row.parent_id, state=JobState(row.state), attempt=row.attempt, strikes=_strikes(row, now),
+        alone=row.alone, failure=row.failure, outcome=row.outcome, card_id=row.card_id, created_at=row.created_at,
+        started_at=row.started_at, ended_at=row.ended_at,
+        takes=tuple(TakeRecord(
+            job_id=row.id, number=take.number, state=TakeState(take.state), files=take.files, seconds=take.seconds,
+            notes=take.notes, message_id=take.message_id, favourites=take.favourites or 0) for take in takes))
