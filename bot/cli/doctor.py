@@ -7,20 +7,27 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bot.cli.finding import Finding, found_or_told, how_to_install
+from bot.cli.terminal import shown
 from models.errors import KapelleError
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
 
 _OLDEST_PYTHON = (3, 11)
 _SPACE_MB = 200  # for a few takes and their temporary files
 _PACKAGES = ("numpy", "mido", "pretty_midi", "midi2audio", "soundfile", "pillow", "rapidfuzz", "safetensors",
-             "huggingface_hub", "typer", "rich", "pydantic-settings")
-_IMPORTED_AS = {"pillow": "PIL", "pydantic-settings": "pydantic_settings"}
+             "huggingface_hub", "typer", "rich", "pydantic-settings", "discord.py", "aiohttp", "aiofiles", "sqlalchemy",
+             "aiosqlite", "alembic", "prometheus-client", "babel")
+_IMPORTED_AS = {"pillow": "PIL", "pydantic-settings": "pydantic_settings", "discord.py": "discord",
+                "prometheus-client": "prometheus_client"}
 # In a process of its own: a broken installation of torch may take the process with it.
 _ASK_TORCH = """
 import torch
@@ -28,47 +35,41 @@ print(torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available
 """
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    found: str
-    missing: bool = False
-    remedy: str = ""  # what to type or do when it is missing
-    needed: bool = True  # to compose with the pocket engine
-
-
-def doctor() -> None:
+def doctor(
+    online: Annotated[bool, typer.Option("--online", help="Also ask Discord about the token.")] = False,
+) -> None:
     """Say what is installed and what is missing.
 
-    The exit code is 1 when something that composing needs is missing.
+    The exit code is 1 when something is missing that composing needs or, where a token is set, the server.
     """
     from bot.settings import read_settings
     settings = read_settings()
     lacking = []
-    for finding in examine(settings.soundfont, settings.out, settings.data):
+    for finding in examine(settings, online=online):
         mark = "ok" if not finding.missing else "MISSING" if finding.needed else "not there"
-        typer.echo(f"{mark:10}{finding.what:19}{finding.found}")
+        typer.echo(f"{mark:10}{finding.what:19}{shown(finding.found)}")
         if finding.missing:
             typer.echo(f"{'':10}{'':19}to get it: {finding.remedy}")
             if finding.needed:
                 lacking.append(finding.what)
     if lacking:
         raise KapelleError(f"missing: {', '.join(lacking)}")
-    typer.echo("everything that composing needs is there")
+    server = "" if settings.discord_token is None else " and the server"
+    typer.echo(f"everything that composing{server} needs is there")
 
 
-def examine(soundfont: Path | None, out: Path, data: Path) -> Iterator[Finding]:
-    """Look at one thing after the other."""
+def examine(settings: Settings, *, online: bool = False) -> Iterator[Finding]:
+    """Look at one thing after the other; `online` asks Discord, too."""
     yield _python()
     yield from _torch()
     yield _packages()
     yield _compiler()
     yield _fluidsynth()
-    yield _soundfont(soundfont)
-    yield _space(out)
-    yield from _models(data)
+    yield _soundfont(settings.soundfont)
+    yield _space(settings.out)
+    yield from _models(settings)
+    from bot.cli.doctor_server import examine_server
+    yield from examine_server(settings, online=online)
 
 
 def _python() -> Finding:
@@ -109,32 +110,20 @@ def _compiler() -> Finding:
     from models.network.native import library
     if library() is not None:
         return Finding("decoding step", "compiled for this CPU")
-    return Finding("decoding step", "not compiled: composing on the CPU is slower", True, _how_to_install("gcc"), False)
+    return Finding("decoding step", "not compiled: composing on the CPU is slower", True, how_to_install("gcc"), False)
 
 
 def _fluidsynth() -> Finding:
     program = shutil.which("fluidsynth")
     if program is None:
-        return Finding("fluidsynth", "not on the PATH", True, _how_to_install("fluidsynth"))
+        return Finding("fluidsynth", "not on the PATH", True, how_to_install("fluidsynth"))
     asked = subprocess.run(
         [program, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     lines = [line for line in asked.stdout.splitlines() if "version" in line.lower()]
     if asked.returncode or not lines:
         found = f"{program} does not run (exit code {asked.returncode})"
-        return Finding("fluidsynth", found, True, _how_to_install("fluidsynth"))
+        return Finding("fluidsynth", found, True, how_to_install("fluidsynth"))
     return Finding("fluidsynth", f"{lines[0].strip()}, {program}")
-
-
-def _how_to_install(package: str) -> str:
-    """The command for the first package manager that is there."""
-    administrator = "" if not hasattr(os, "geteuid") or os.geteuid() == 0 else "sudo "
-    commands = {
-        "apt-get": f"{administrator}apt-get update && {administrator}apt-get install -y {package}",
-        "dnf": f"{administrator}dnf install -y {package}",
-        "pacman": f"{administrator}pacman -S {package}",
-        "brew": f"brew install {package}",
-    }
-    return next((command for manager, command in commands.items() if shutil.which(manager)), f"install {package}")
 
 
 def _soundfont(configured: Path | None) -> Finding:
@@ -147,7 +136,7 @@ def _soundfont(configured: Path | None) -> Finding:
         path = default_soundfont() if configured is None else check_soundfont(configured)
         return f"{path} ({path.stat().st_size / 1e6:.0f} MB)"
 
-    return _found_or_told("SoundFont", look, remedy)
+    return found_or_told("SoundFont", look, remedy)
 
 
 def _space(out: Path) -> Finding:
@@ -158,17 +147,12 @@ def _space(out: Path) -> Finding:
             raise KapelleError(f"{free:.0f} MB left in {out.absolute()}, {_SPACE_MB} MB are wanted")
         return f"{free / 1000:.1f} GB left for takes in {out.absolute()}"
 
-    return _found_or_told("disk", look, "free some space, or let KAPELLE_OUT name another folder")
+    return found_or_told("disk", look, "free some space, or let KAPELLE_OUT name another folder")
 
 
-def _models(data: Path) -> Iterator[Finding]:
+def _models(settings: Settings) -> Iterator[Finding]:
+    """The pocket model is needed to compose, those that are offered to members where a token is set."""
     from bot.cli.models import installed
-    for one in installed(data):
-        yield Finding(one.name, one.state, one.missing, one.remedy, needed=one.name == "pocket")
-
-
-def _found_or_told(what: str, look: Callable[[], str], remedy: str) -> Finding:
-    try:
-        return Finding(what, look())
-    except (KapelleError, OSError, ImportError) as error:
-        return Finding(what, str(error), True, remedy)
+    offered = set(settings.engines) if settings.discord_token else set()
+    for one in installed(settings.data):
+        yield Finding(one.name, one.state, one.missing, one.remedy, needed=one.name in {"pocket", *offered})

@@ -1,0 +1,251 @@
+"""What `kapelle doctor` looks at for the server: token, application, ledger, disk, port."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from bot.cli.finding import Finding, found_or_told
+from bot.settings import Settings
+from models.errors import KapelleError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+_API = "https://discord.com/api/v10"
+_PORTAL = "https://discord.com/developers/applications"
+_PATIENCE_S = 10.0
+_SPACE_MB = 1000  # a take's files need about one
+# An application that is in few servers has the "limited" flag of each pair.
+_PRIVILEGED = {"presence": 1 << 12 | 1 << 13, "server members": 1 << 14 | 1 << 15, "message content": 1 << 18 | 1 << 19}
+
+
+class _UnansweredError(KapelleError):
+    """Discord does not answer, or not as it should."""
+
+
+def examine_server(settings: Settings, *, online: bool) -> Iterator[Finding]:
+    """Look at one thing after the other. `online` asks Discord about the token.
+
+    Without a token nothing of it counts as needed: the machine may be for composing alone.
+    """
+    serving = settings.discord_token is not None
+    yield from _discord(settings, online=online)
+    yield _ledger(settings, needed=serving)
+    yield _space(settings.data, needed=serving)
+    yield _port(settings.health_host, settings.health_port, needed=serving)
+
+
+# ---- Discord
+
+
+def _discord(settings: Settings, *, online: bool) -> Iterator[Finding]:
+    from bot.invite import application_of
+    token = settings.discord_token.get_secret_value().strip() if settings.discord_token else ""
+    if not token:
+        remedy = f"make an application at {_PORTAL} and put its bot's token into .env: DISCORD_TOKEN=..."
+        yield Finding("token", "none is set; only `kapelle run` needs one", True, remedy, needed=False)
+        return
+    application = application_of(token)
+    if application is None:
+        remedy = f"copy it again: {_PORTAL}, Bot, Reset Token (not the client secret, not the public key)"
+        yield Finding("token", "it does not look like the token of a bot", True, remedy)
+        return
+    if online:
+        try:
+            user, about = asyncio.run(_asked(settings, token))
+        except KapelleError as error:
+            yield Finding("token", str(error), True, f"copy it again ({_PORTAL}, Bot, Reset Token), or check the network")
+            return
+        application = int(about["id"])
+        yield Finding("token", f"valid: it belongs to {user.get('username', 'a bot')}")
+        yield _intents(int(about.get("flags", 0)))
+        yield _interactions(about.get("interactions_endpoint_url"))
+    else:
+        yield Finding("token", "looks like one; kapelle doctor --online asks Discord whether it is valid")
+        yield Finding("intents", "no privileged one is needed")
+    yield found_or_told("invitation", lambda: _invitation(application), f"{sys.executable} -m pip install discord.py")
+
+
+def _invitation(application: int) -> str:
+    from bot.invite import invite_url, permissions_asked_for
+    return f"permissions {permissions_asked_for()}: {invite_url(application)}"
+
+
+def _intents(flags: int) -> Finding:
+    on = [name for name, bits in _PRIVILEGED.items() if flags & bits]
+    found = f"on: {', '.join(on)}; none of them is needed, switch them off" if on else "no privileged one is on, none is needed"
+    return Finding("intents", found)
+
+
+def _interactions(address: object) -> Finding:
+    """With such an address set, Discord sends slash commands there and the bot never hears of them."""
+    remedy = f"empty the field Interactions Endpoint URL at {_PORTAL}, General Information"
+    if address:
+        return Finding("interactions", "go to a web address, not to the bot", True, remedy)
+    return Finding("interactions", "come to the bot")
+
+
+async def _asked(settings: Settings, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The bot's user and its application. Raises KapelleError when Discord does not know the token or cannot be asked."""
+    import aiohttp
+
+    from bot.discord.connection import connector
+    async with aiohttp.ClientSession(
+            connector=connector(settings), timeout=aiohttp.ClientTimeout(total=_PATIENCE_S),
+            headers={"Authorization": f"Bot {token}", "User-Agent": "DiscordBot (kapelle, doctor)"}) as session:
+        answers = []
+        for path in ("/users/@me", "/applications/@me"):
+            try:
+                async with session.get(_API + path) as response:
+                    if response.status == 401:
+                        raise _UnansweredError("Discord does not know it; it may have been reset")
+                    if response.status != 200:
+                        raise _UnansweredError(f"Discord answers {response.status} when asked about it")
+                    answer = await response.json()
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                raise _UnansweredError(f"Discord cannot be asked about it ({type(error).__name__})") from error
+            if not isinstance(answer, dict) or not str(answer.get("id", "")).isdecimal():
+                raise _UnansweredError("Discord's answer about it has no id")
+            answers.append(answer)
+    return answers[0], answers[1]
+
+
+# ---- the machine
+
+
+def _ledger(settings: Settings, *, needed: bool) -> Finding:
+    remedy = "let KAPELLE_DATABASE be a URL as docs/hosting.md has it, or leave it empty for a file in the data folder"
+    try:
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError
+    except ImportError as error:
+        return Finding("ledger", str(error), True, f"{sys.executable} -m pip install sqlalchemy aiosqlite alembic", needed)
+    try:
+        url = make_url(settings.database_url)
+    except (ArgumentError, ValueError):  # not shown: it may hold a password
+        return Finding("ledger", "KAPELLE_DATABASE is not a URL", True, remedy, needed)
+    kind = url.get_backend_name()
+    if kind == "sqlite" and url.database and url.database != ":memory:":
+        path = Path(url.database)
+        restore = "restore it from a backup, or move it away to begin with an empty one (docs/hosting.md)"
+        if not path.exists():
+            restore = f"give this user permission to write to {path.parent}, or let KAPELLE_DATA name another folder"
+        return found_or_told("ledger", lambda: _look_into(path), restore, needed=needed)
+    if kind in ("postgresql", "postgres"):
+        check = "start the server, check name and password in KAPELLE_DATABASE"
+        return found_or_told("ledger", lambda: asyncio.run(_greet(url)), check, needed=needed)
+    return Finding("ledger", f"a database of kind {kind} cannot be used", True, remedy, needed)
+
+
+def _look_into(path: Path) -> str:
+    """What a SQLite ledger is; nothing is written or migrated. Raises KapelleError when it cannot be used."""
+    if not path.exists():
+        _nearest_folder(path.parent)
+        return f"{path} will be made at the first start"
+    # Without a write-ahead log beside it nobody has it open. To read it as unchangeable then keeps SQLite from making
+    # files beside it, which would belong to whoever asks and not to the bot.
+    quiet = not path.with_name(path.name + "-wal").exists()
+    address = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if quiet else ''}"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=2.0)) as connection:
+            condition = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if condition != "ok":
+                raise KapelleError(f"{path} is damaged ({condition})")
+            schema = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error as error:
+        raise KapelleError(f"{path} is no ledger that can be read ({error})") from error
+    return f"{path}, schema {schema[0] if schema else 'none'}, {path.stat().st_size / 1e6:.1f} MB"
+
+
+async def _greet(url: URL) -> str:
+    """Connect to a server and leave again. Raises KapelleError when it does not let us in."""
+    from sqlalchemy import text
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.ext.asyncio import create_async_engine
+    shown = url.render_as_string(hide_password=True)
+    engine = create_async_engine(url.set(drivername="postgresql+asyncpg"), hide_parameters=True)
+    try:
+        async with asyncio.timeout(_PATIENCE_S), engine.connect() as connection:
+            release = await connection.scalar(text("SHOW server_version"))
+            made = await connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise KapelleError(f"{shown} cannot be reached ({first})") from error
+    finally:
+        await engine.dispose()
+    return f"{shown}, PostgreSQL {release}{'' if made else ', will be set up at the first start'}"
+
+
+def _space(data: Path, *, needed: bool) -> Finding:
+    def look() -> str:
+        free = shutil.disk_usage(_nearest_folder(data.absolute())).free / 1e6
+        if free < _SPACE_MB:
+            raise KapelleError(f"{free:.0f} MB left in {data.absolute()}, {_SPACE_MB} MB are wanted")
+        return f"{free / 1000:.1f} GB left for the takes of members in {data.absolute()}"
+
+    return found_or_told("data folder", look, "free some space, or let KAPELLE_DATA name another folder", needed=needed)
+
+
+def _nearest_folder(folder: Path) -> Path:
+    """The folder, or the first one above it that is there. Raises KapelleError when this user may not write to it."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise KapelleError(f"{folder} is a file; a folder is needed")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise KapelleError(f"there is no permission to write to {folder}")
+    return folder
+
+
+def _port(host: str, port: int, *, needed: bool) -> Finding:
+    if not port:
+        return Finding("health port", "none is wanted")
+
+    def look() -> str:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            for family, kind, protocol, _, address in found:
+                with closing(socket.socket(family, kind, protocol)) as trial:
+                    trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    trial.bind(address)
+        except OSError as error:
+            if (state := _health_at(host, port)) is not None:
+                return f"{host}, port {port}: Kapelle answers there, {state}"
+            raise KapelleError(f"{host}, port {port} cannot be had ({error.strerror or error})") from error
+        return f"{host}, port {port} is free"
+
+    remedy = "let KAPELLE_HEALTH_PORT name another port (0: none), or correct KAPELLE_HEALTH_HOST"
+    return found_or_told("health port", look, remedy, needed=needed)
+
+
+def _health_at(host: str, port: int) -> str | None:
+    """How the bot that runs there is; None where something else listens."""
+    place = f"[{host}]" if ":" in host else host
+    try:
+        with urllib.request.urlopen(f"http://{place}:{port}/healthz", timeout=4.0) as response:
+            said = json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            try:
+                said = json.load(error)
+            except ValueError:
+                return None
+    except (OSError, ValueError):
+        return None
+    if not isinstance(said, dict) or "fit" not in said:
+        return None
+    return "fit" if said["fit"] else "not fit"

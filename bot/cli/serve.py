@@ -1,0 +1,61 @@
+"""`kapelle run`: the bot, until a signal tells it to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from models.errors import InputError
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+
+
+def run() -> None:
+    """Connect to Discord and serve the class until SIGTERM or Ctrl-C.
+
+    Settings come from the environment and `.env`; `kapelle doctor` checks them.
+    """
+    from bot.logs import set_up_logs
+    from bot.settings import read_settings
+
+    settings = read_settings()
+    if settings.discord_token is None or not settings.discord_token.get_secret_value().strip():
+        raise InputError(
+            "there is no Discord token: put DISCORD_TOKEN=... into .env (docs/hosting.md says where to get one), "
+            "or see a rehearsal without Discord with `make run`")
+    token = settings.discord_token.get_secret_value().strip()
+    password = urlsplit(settings.database_url).password or ""
+    set_up_logs(settings.log_format, settings.log_level, secrets=[token, settings.database.get_secret_value(), password])
+    asyncio.run(_serve(settings, token))
+
+
+async def _serve(settings: Settings, token: str) -> None:
+    from bot.application import opened
+    from bot.discord.client import KapelleBot
+    from bot.health import HealthServer
+    from bot.languages import speak_to_others
+
+    speak_to_others(settings.language)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with opened(settings) as application:
+        bot = KapelleBot(application)
+        health = HealthServer(settings, application, bot)
+        await health.start()
+        serving = asyncio.create_task(bot.serve(token))
+        stopped = asyncio.create_task(stopping.wait())
+        working = {serving, *([application.dispatching] if application.dispatching else [])}
+        try:
+            done, _ = await asyncio.wait((*working, stopped), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            serving.cancel()  # it closes the bot
+            await asyncio.wait((serving,))
+            await health.stop()
+        for task in done & working:
+            task.result()  # raises what ended it

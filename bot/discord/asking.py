@@ -1,0 +1,47 @@
+"""The way from an interaction to an answer, the same for commands, buttons and modals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import discord
+
+from bot import messages
+from bot.discord.people import member_of, place_of
+from bot.discord.permissions import preflight
+from bot.discord.retry import patiently
+
+if TYPE_CHECKING:
+    from bot.discord.client import KapelleBot
+
+KIND = "midi"
+PATIENCE_S = 60.0  # with the answer to a member
+
+
+async def acknowledge(interaction: discord.Interaction[Any]) -> None:
+    """Tell Discord that an ephemeral answer comes. First of all: it waits for three seconds."""
+    await interaction.response.defer(ephemeral=True, thinking=True)
+    waited = discord.utils.utcnow() - interaction.created_at
+    interaction.client.application.metrics.acknowledged(waited.total_seconds())
+
+
+async def answer(interaction: discord.Interaction[Any], content: str, view: discord.ui.View | None = None) -> None:
+    """Say what was promised by `acknowledge`. What was done is not undone by an answer that is lost, so it is tried again."""
+    await patiently(
+        lambda: interaction.edit_original_response(content=content, view=view), what="answer", give_up_s=PATIENCE_S)
+
+
+async def ask(
+        interaction: discord.Interaction[KapelleBot], parameters: Mapping[str, Any], *, engine: str | None = None,
+        parent_id: int | None = None) -> None:
+    """Accept a job of whoever asks, on their quota, and say so. `engine`: the first one where none is named.
+
+    Raises Refusal.
+    """
+    application = interaction.client.application
+    preflight(interaction)
+    member = await member_of(interaction, application.moderation)
+    queued = await application.jobs.submit(
+        KIND, engine or application.settings.engines[0], parameters, member, place_of(interaction), parent_id=parent_id)
+    await answer(interaction, messages.accepted(queued, member.language))

@@ -1,0 +1,52 @@
+"""All files of a job as one ZIP archive, no larger than a guild takes."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bot.takes import slug
+
+if TYPE_CHECKING:
+    from bot.jobs.records import Job
+    from bot.spool import Spool
+
+_SMALLEST_FIRST = ("midi", "roll", "sound")
+_OVERHEAD = 4096  # bytes of the request beside the archive
+_OVERHEAD_EACH = 512  # bytes of the archive for one file, generously
+
+
+@dataclass(frozen=True)
+class Bundle:
+    name: str
+    contents: bytes
+    left_out: int  # files that did not fit
+
+
+async def bundle(job: Job, spool: Spool, limit: int) -> Bundle | None:
+    """The files of all takes, MIDI first, in at most `limit` bytes; None when there are none."""
+    stem = f"{slug(job.name)}-{job.id}"
+    files = [(take.number, take.files[kind])
+             for kind in _SMALLEST_FIRST for take in job.takes if kind in take.files]
+    chosen: dict[str, bytes] = {}
+    room = limit - _OVERHEAD
+    for number, name in files:
+        contents = await spool.read(job.id, name)
+        size = len(contents) + _OVERHEAD_EACH
+        if size <= room:
+            room -= size
+            chosen[f"{stem}-take-{number}.{name.rpartition('.')[2]}"] = contents
+    if not chosen:
+        return None
+    return Bundle(f"{stem}.zip", await asyncio.to_thread(_archive, chosen), len(files) - len(chosen))
+
+
+def _archive(files: dict[str, bytes]) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as opened:  # sound and pictures are compressed already
+        for name, contents in files.items():
+            opened.writestr(name, contents)
+    return archive.getvalue()

@@ -1,0 +1,190 @@
+"""Buttons below cards and takes. All they know is in their custom_id, so they outlive a restart.
+
+Whoever presses one asks for themselves: a job that a button starts is theirs, on their quota, with the job it
+belongs to as its parent.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import discord
+from discord import ui
+
+from bot import messages
+from bot.discord.asking import acknowledge, answer, ask
+from bot.discord.bundle import bundle
+from bot.discord.errors import AnsweringView, answering
+from bot.discord.modals import Report, Vary
+from bot.discord.people import member_of
+from bot.discord.retry import patiently
+from bot.jobs.records import Job, Member, TakeState
+from bot.jobs.refusals import Reason, Refusal
+from bot.languages import N_, text
+
+if TYPE_CHECKING:
+    from discord.ext import commands
+
+    from bot.discord.client import KapelleBot
+
+    Press = discord.Interaction[KapelleBot]
+
+# The custom_ids there are; anything else that begins as they do was made by somebody else.
+OF_A_JOB = r"k:(?P<action>again|vary|fav|zip|delete|erase|report):(?P<job>[1-9][0-9]{0,17})(?::(?P<take>[1-9][0-9]?))?"
+OF_A_PROMPT = r"k:try:(?P<number>[1-3])"
+OF_A_PAGE = r"k:page:(?P<whose>mine|class):(?P<page>[1-9][0-9]{0,5})"
+OF_PRIVACY = r"k:privacy:(?P<action>export|forget|erase)"
+_OURS = "|".join(re.sub(r"\?P<\w+>", "?:", template) for template in (OF_A_JOB, OF_A_PROMPT, OF_A_PAGE, OF_PRIVACY))
+
+PATIENCE_S = 20.0  # with each message that is deleted: somebody waits for it
+
+
+@dataclass(frozen=True)
+class _Action:
+    label: str
+    emoji: str
+    run: Callable[[Press, int, int | None], Awaitable[None]]
+    style: discord.ButtonStyle = discord.ButtonStyle.secondary
+
+
+class JobButton(ui.DynamicItem[ui.Button[Any]], template=OF_A_JOB):
+    """A button of a job, or of one of its takes."""
+
+    def __init__(self, action: str, job_id: int, take: int | None = None, language: str = "en") -> None:
+        said = _ACTIONS[action]
+        place = "" if take is None else f":{take}"
+        super().__init__(ui.Button(
+            label=text(language, said.label), emoji=said.emoji, style=said.style, custom_id=f"k:{action}:{job_id}{place}"))
+        self._action, self._job_id, self._take = action, job_id, take
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str]) -> Self:
+        return cls(match["action"], int(match["job"]), int(match["take"]) if match["take"] else None)
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        async with answering(interaction):
+            await _ACTIONS[self._action].run(interaction, self._job_id, self._take)
+
+
+class ForgedButton(ui.DynamicItem[ui.Button[Any]], template=re.compile(rf"(?!(?:{_OURS})\Z)k:.*", re.DOTALL)):
+    """Whatever looks like one of ours and is none."""
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str]) -> Self:
+        return cls(ui.Button(custom_id=match[0]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        async with answering(interaction):
+            raise Refusal(Reason.FORGED)
+
+
+def register(bot: commands.Bot) -> None:
+    """Let the bot answer presses of buttons that it sent before it was started."""
+    bot.add_dynamic_items(JobButton, ForgedButton)
+
+
+def buttons_of(job: Job, language: str, take: int | None = None) -> ui.View:
+    """The buttons below a job's card, or below one of its takes."""
+    view = AnsweringView(timeout=None)
+    for action in ("again", "vary", "fav", "zip", "delete", "report") if take is None else ("again", "vary", "fav", "report"):
+        view.add_item(JobButton(action, job.id, take if action in ("fav", "report") else None, language))
+    return view
+
+
+async def _again(press: Press, job_id: int, take: int | None) -> None:
+    await acknowledge(press)
+    _, job = await _pressed(press, job_id)
+    parameters = {name: value for name, value in job.parameters.items() if name != "seed"}
+    await ask(press, parameters, engine=job.engine, parent_id=job.id)
+
+
+async def _vary(press: Press, job_id: int, take: int | None) -> None:
+    member, job = await _pressed(press, job_id)
+    await press.response.send_modal(Vary(job, member.language))
+
+
+async def _report(press: Press, job_id: int, take: int | None) -> None:
+    member, job = await _pressed(press, job_id)
+    await press.response.send_modal(Report(job, take, member.language))
+
+
+async def _favourite(press: Press, job_id: int, take: int | None) -> None:
+    """Of one take, or of all: those not marked are marked, and if all were, none is any more."""
+    await acknowledge(press)
+    member, job = await _pressed(press, job_id)
+    jobs = press.client.application.jobs
+    numbers = [one.number for one in job.takes if one.state is not TakeState.EMPTY] if take is None else [take]
+    marked = {number: await jobs.favourite(job.id, number, member) for number in numbers}
+    if any(marked.values()):
+        for number in numbers:
+            if not marked[number]:
+                await jobs.favourite(job.id, number, member)
+    await answer(press, messages.favourite(take, any(marked.values()), member.language))
+
+
+async def _zip(press: Press, job_id: int, take: int | None) -> None:
+    await acknowledge(press)
+    member, job = await _pressed(press, job_id)
+    packed = await bundle(job, press.client.application.spool, press.filesize_limit)
+    if packed is None:
+        raise Refusal(Reason.NO_TAKE, number=job.id)
+    await press.edit_original_response(
+        content=messages.all_files(job, packed.left_out, member.language),
+        attachments=[discord.File(io.BytesIO(packed.contents), packed.name)])
+
+
+async def _delete(press: Press, job_id: int, take: int | None) -> None:
+    await acknowledge(press)
+    member, job = await _pressed(press, job_id)
+    if not (member.moderator or member.user_id == job.owner_id):
+        raise Refusal(Reason.NOT_YOURS)
+    view = AnsweringView(timeout=None)
+    view.add_item(JobButton("erase", job.id, language=member.language))
+    await answer(press, messages.confirm_deleting(job, member.language), view)
+
+
+async def _erase(press: Press, job_id: int, take: int | None) -> None:
+    await acknowledge(press)
+    member, job = await _pressed(press, job_id)
+    await press.client.application.jobs.delete(job.id, member)
+    await _take_down(press.client, job)
+    await answer(press, messages.deleted(job.id, member.language))
+
+
+async def _take_down(bot: KapelleBot, job: Job) -> None:
+    """Delete the messages of a job, as far as they are still there."""
+    if job.thread_id is None:
+        return
+    thread = bot.get_partial_messageable(job.thread_id)
+    for message_id in (job.card_id, *(take.message_id for take in job.takes)):
+        if message_id is not None:
+            with suppress(discord.NotFound, discord.Forbidden):
+                await patiently(thread.get_partial_message(message_id).delete, what="delete a message", give_up_s=PATIENCE_S)
+
+
+async def _pressed(press: Press, job_id: int) -> tuple[Member, Job]:
+    """Who presses, and the job of the button. Raises Refusal(GONE) where it was deleted."""
+    application = press.client.application
+    member = await member_of(press, application.moderation)
+    try:
+        return member, await application.jobs.job(job_id, member)
+    except Refusal as refusal:
+        if refusal.reason is Reason.NO_JOB:
+            raise Refusal(Reason.GONE) from refusal
+        raise
+
+
+_ACTIONS = {
+    "again": _Action(N_("Again"), "🔁", _again, discord.ButtonStyle.primary),
+    "vary": _Action(N_("Vary"), "🎛️", _vary),
+    "fav": _Action(N_("Favourite"), "⭐", _favourite),
+    "zip": _Action(N_("All files"), "📦", _zip),
+    "delete": _Action(N_("Delete"), "🗑️", _delete),
+    "erase": _Action(N_("Yes, delete"), "🗑️", _erase, discord.ButtonStyle.danger),
+    "report": _Action(N_("Report"), "🚩", _report),
+}

@@ -1,0 +1,145 @@
+"""Kapelle on Discord: the connection, its commands, and the delivery of what is made."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.discord import buttons, errors
+from bot.discord.connection import connector
+from bot.discord.delivery import Delivery
+from bot.discord.registration import register
+from bot.discord.retry import passing, reason
+from bot.discord.translation import CommandTranslator
+from models.errors import KapelleError
+
+if TYPE_CHECKING:
+    from bot.application import Application
+
+COGS = ("cogs.midi", "cogs.jobs", "cogs.help", "cogs.privacy", "cogs.moderation", "cogs.menus")
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 60.0
+_WRONG_TOKEN = 4004  # close code of the gateway
+
+_log = logging.getLogger("kapelle.discord")
+
+
+class AdmissionError(KapelleError):
+    """Discord does not let the bot in, and waiting does not help."""
+
+
+class KapelleBot(commands.Bot):
+    """The bot's user on Discord. It reads no messages: everything comes as an interaction."""
+
+    def __init__(self, application: Application) -> None:
+        super().__init__(
+            command_prefix=(), help_command=None, intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(), member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False, max_messages=None,
+            allowed_contexts=app_commands.AppCommandContext(guild=True),
+            allowed_installs=app_commands.AppInstallationType(guild=True))
+        self._parts = application
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def application(self) -> Application:  # type: ignore[override] # the library's is what Discord knows of it
+        """The parts of Kapelle that commands call."""
+        return self._parts
+
+    async def serve(self, token: str) -> None:
+        """Be on Discord until closed or cancelled. To be called once.
+
+        Where Discord or the network is away, tries again every 1 s to 60 s. Raises AdmissionError where the token is wrong
+        or the gateway turns the bot away for good.
+        """
+        try:
+            await self._until_it_works(lambda: self._log_in(token), "log in")
+            self._begin(self._until_it_works(self._register, "register commands"), "commands")
+            await self._until_it_works(self._stay_connected, "connect")
+        except discord.LoginFailure as error:
+            raise AdmissionError(
+                "Discord does not accept the token: copy it again from the developer portal (Bot, Reset Token) into "
+                "DISCORD_TOKEN") from error
+        except discord.ConnectionClosed as error:
+            told = "the token is wrong" if error.code == _WRONG_TOKEN else f"close code {error.code}"
+            raise AdmissionError(
+                f"Discord's gateway turned the bot away for good ({told}): check the token and the application's settings in "
+                "the developer portal") from error
+        finally:
+            await self.close()
+
+    async def setup_hook(self) -> None:
+        for cog in COGS:
+            await self.load_extension(cog)
+        errors.install(self)
+        buttons.register(self)
+        await self.tree.set_translator(CommandTranslator())
+        self._begin(Delivery(self, self._parts).run(), "delivery")
+
+    async def on_ready(self) -> None:
+        _log.info("connected as %s, in %d servers", self.user, len(self.guilds))
+
+    async def on_disconnect(self) -> None:
+        self._parts.metrics.event("gateway lost")
+
+    async def on_message(self, message: discord.Message) -> None:
+        """There are no commands with a prefix."""
+
+    async def close(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await super().close()
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_report)
+        self._tasks.append(task)
+
+    async def _log_in(self, token: str) -> None:
+        await self.http.close()  # what a failed try left open, its connector with it
+        self.http.connector = connector(self._parts.settings) or aiohttp.TCPConnector(limit=0)
+        await self.login(token)
+
+    async def _register(self) -> None:
+        await register(self.tree, self._parts.settings.data, self._parts.settings.guilds)
+
+    async def _stay_connected(self) -> None:
+        """The library connects again by itself, but only where a first connection stood; before, it stumbles over its lack."""
+        try:
+            await self.connect()
+        except discord.ConnectionClosed:
+            raise
+        except Exception as error:
+            if self.ws is not None:
+                raise
+            raise _NoConnectionError(reason(error.__context__ or error)) from error
+
+    async def _until_it_works(self, step: Callable[[], Awaitable[None]], what: str) -> None:
+        wait_s = FIRST_WAIT_S
+        while True:
+            try:
+                return await step()
+            except Exception as error:
+                if not passing(error):
+                    raise
+                _log.warning("could not %s (%s), again in %.0f s", what, reason(error), wait_s)
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+
+
+class _NoConnectionError(ConnectionError):
+    """The gateway could not be reached for the first time."""
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("%s ended by an error", task.get_name(), exc_info=error)

@@ -1,0 +1,345 @@
+"""Delivery: every job that is not over gets its thread, its status card and its takes, each take once.
+
+One task a job reads the ledger whenever the job changed or its card is due, and does what is missing. What was done is in
+the ledger before anything else is; where that is not certain, the thread is searched first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import discord
+
+from bot import messages
+from bot.discord.buttons import buttons_of
+from bot.discord.card import OLDEST, CardPace, interval_s, too_old
+from bot.discord.posts import Post, card_nonce, holds_take, is_card, take_nonce, take_post
+from bot.discord.retry import passing, patiently, reason
+from bot.discord.threads import ARCHIVED, UNKNOWN_MESSAGE, failure_of, open_thread, our_messages, take_from_archive
+from bot.jobs.ledger import LedgerError
+from bot.jobs.records import Job, JobState, TakeRecord, TakeState
+from bot.jobs.refusals import Failure
+from bot.logs import job_context
+from models.errors import KapelleError
+
+if TYPE_CHECKING:
+    from bot.application import Application
+
+T = TypeVar("T")
+
+NONCE_TRUST_S = 110.0  # tries of one post end before Discord may have forgotten its nonce (two minutes and more)
+LONGEST_PAUSE_S = 60.0  # between rounds while Discord is away
+MOST_TROUBLES = 8  # in a row that are nobody's outage
+LEDGER_PAUSE_S = 5.0  # before a ledger that cannot be read is tried again
+SETTLE_S = 0.5  # news come in flocks, progress four times a second
+RECENT_CARDS = 20  # of jobs that ended before a restart are checked
+_UPLOADS = 4  # tries, each with smaller files
+_TOO_LARGE, _TOO_LARGE_STATUS = 40005, 413
+_EDITED_TOO_OLD = 30046
+_DEFAULT_LIMIT = discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
+
+_log = logging.getLogger("kapelle.discord")
+
+
+class Delivery:
+    """Follows all jobs of the ledger until it is cancelled."""
+
+    def __init__(self, bot: discord.Client, application: Application) -> None:
+        self._bot = bot
+        self._parts = application
+        self._followed: dict[int, _JobDelivery] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stumbled: set[int] = set()  # jobs whose delivery ended by an error: nobody knows what was posted
+
+    @property
+    def live(self) -> int:
+        """Jobs that are delivered now."""
+        return len(self._followed)
+
+    async def run(self) -> None:
+        """To be called once the bot has logged in. The gateway is not needed for it."""
+        news = self._parts.changes.listen()
+        try:
+            while not await self._take_up():
+                await asyncio.sleep(LEDGER_PAUSE_S)
+            async for job_id in news:
+                await self._hear(job_id)
+        finally:
+            news.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _take_up(self) -> bool:
+        """Go on where an earlier process ended, with the last edit of cards too. Whether the ledger could be read."""
+        ledger = self._parts.ledger
+        try:
+            open_jobs = await ledger.jobs(*(state for state in JobState if not state.over))
+            over = await ledger.jobs(*(state for state in JobState if state.over), newest_first=True, limit=RECENT_CARDS)
+        except LedgerError as error:
+            _log.error("the jobs cannot be read: %s", error)
+            return False
+        for job in open_jobs:
+            self._follow(job.id, fresh=False)
+        for job in over:
+            if job.card_id is not None and job.ended_at is not None and datetime.now(UTC) - job.ended_at < OLDEST:
+                self._follow(job.id, fresh=False)
+        return True
+
+    async def _hear(self, job_id: int) -> None:
+        if (followed := self._followed.get(job_id)) is not None:
+            followed.news.set()
+            return
+        try:
+            job = await self._parts.ledger.job(job_id)
+        except LedgerError as error:  # the next news of the job, or the next start, tries again
+            _log.error("job %d cannot be read: %s", job_id, error)
+            return
+        if job is not None and not job.state.over and job_id not in self._followed:
+            self._follow(job_id, fresh=job_id not in self._stumbled)
+
+    def _follow(self, job_id: int, *, fresh: bool) -> None:
+        self._followed[job_id] = delivery = _JobDelivery(self._bot, self._parts, job_id, lambda: self.live, fresh=fresh)
+        task = asyncio.create_task(delivery.run(), name=f"delivery of job {job_id}")
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._ended(job_id, task))
+
+    def _ended(self, job_id: int, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        followed = self._followed.pop(job_id)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            self._stumbled.add(job_id)
+            _log.error("the delivery of job %d ended by an error; it goes on at the next start", job_id, exc_info=error)
+        elif followed.news.is_set():  # it came while the task was ending
+            self._parts.changes.publish(job_id)
+
+
+class _JobDelivery:
+    """Brings one job to its thread."""
+
+    def __init__(
+        self, bot: discord.Client, parts: Application, job_id: int, live: Callable[[], int], *, fresh: bool
+    ) -> None:
+        self.news = asyncio.Event()
+        self._bot = bot
+        self._parts = parts
+        self._job_id = job_id
+        self._live = live
+        self._unsure = not fresh  # something may have been posted of which the ledger does not know
+        self._pace = CardPace(asyncio.get_running_loop().time)
+
+    async def run(self) -> None:
+        """Until the job is over and its card says so. What passes is waited for; a bug ends it after several tries."""
+        with job_context(self._job_id):
+            await self._follow()
+
+    async def _follow(self) -> None:
+        troubles = outage_s = 0
+        while True:
+            self.news.clear()
+            try:
+                wait_s = await self._advance()
+                troubles = outage_s = 0
+            except Exception as error:
+                self._unsure = True
+                if not (passing(error) or isinstance(error, LedgerError)):
+                    troubles += 1
+                    _log.error("job %d could not be delivered", self._job_id, exc_info=error)
+                    if troubles >= MOST_TROUBLES:
+                        raise
+                outage_s = min(max(1, outage_s * 2), int(LONGEST_PAUSE_S))
+                _log.warning("job %d: %s, again in %d s", self._job_id, reason(error), outage_s)
+                await asyncio.sleep(outage_s)
+                continue
+            if wait_s is None:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self.news.wait()
+            await asyncio.sleep(min(wait_s, SETTLE_S))
+
+    async def _advance(self) -> float | None:
+        """Do what is missing now. Seconds until something may be without any news; None when all is done."""
+        job = await self._parts.ledger.job(self._job_id)
+        if job is None:
+            return None
+        try:
+            if not job.state.over:
+                job = await self._in_thread(job)
+                if self._unsure:
+                    job = await self._found_again(job)
+                if job.card_id is None:
+                    await self._show(job)
+                job = await self._post_takes(job)
+            return await self._show(job)
+        except (discord.HTTPException, KapelleError) as error:
+            failure = failure_of(error)
+            if failure is None:
+                raise
+            await self._give_up(job, failure)
+            return None
+
+    async def _in_thread(self, job: Job) -> Job:
+        """The job with a thread."""
+        if job.thread_id is not None:
+            return job
+        tried = self._unsure
+
+        async def opened() -> int:
+            nonlocal tried
+            maybe_open, tried = tried, True
+            return await open_thread(self._bot, job, maybe_open=maybe_open)
+
+        thread_id = await self._patiently(opened, "open thread")
+        await self._parts.ledger.set_thread(job.id, thread_id)
+        return replace(job, thread_id=thread_id)
+
+    async def _found_again(self, job: Job) -> Job:
+        """The job, after what was posted already has been looked for in the thread and written down."""
+        async for message in our_messages(self._bot, job):
+            for take in job.takes:
+                if take.state is TakeState.MADE and holds_take(message, job.id, take.number):
+                    await self._parts.ledger.take_posted(job.id, take.number, message.id)
+            if job.card_id is None and is_card(message, job.id):
+                await self._parts.ledger.set_card(job.id, message.id)
+        self._unsure = False
+        return await self._read_again(job)
+
+    async def _post_takes(self, job: Job) -> Job:
+        """The job, after its takes have been posted in the order of their numbers, up to the first that is not made yet."""
+        posted = False
+        for take in job.takes:
+            if take.state is TakeState.PENDING:
+                break
+            if take.state is TakeState.MADE:
+                await self._post_take(job, take)
+                posted = True
+        if posted:
+            job = await self._read_again(job)
+        if job.state is JobState.DELIVERING and not any(
+                take.state in (TakeState.PENDING, TakeState.MADE) for take in job.takes):
+            return await self._parts.ledger.finish(job.id) or await self._read_again(job)
+        return job
+
+    async def _post_take(self, job: Job, take: TakeRecord) -> None:
+        """Post a take and write it down; one that Discord does not want is lost, its files stay."""
+        guild = self._bot.get_guild(job.guild_id)
+        limit = _DEFAULT_LIMIT if guild is None else guild.filesize_limit
+        for _ in range(_UPLOADS):
+            try:
+                post = await take_post(job, take, self._parts.spool, limit)
+            except (OSError, KapelleError) as error:
+                _log.error("take %d of job %d is not in the spool: %s", take.number, job.id, error)
+                break
+            try:
+                message_id = await self._send_take(job, take, post)
+            except discord.HTTPException as error:
+                if error.code == _TOO_LARGE or error.status == _TOO_LARGE_STATUS:
+                    limit = post.largest // 2
+                    continue
+                if passing(error) or failure_of(error) is not None:
+                    raise
+                _log.error("take %d of job %d was turned down (%s)", take.number, job.id, reason(error))
+                break
+            await self._parts.ledger.take_posted(job.id, take.number, message_id)
+            return
+        await self._parts.ledger.take_lost(job.id, take.number)
+
+    async def _send_take(self, job: Job, take: TakeRecord, post: Post) -> int:
+        thread = self._thread(job)
+
+        async def sent() -> int:
+            message = await thread.send(
+                post.content, files=post.files(), view=buttons_of(job, job.language, take.number),
+                nonce=take_nonce(job.id, take.number))
+            return message.id
+
+        return await self._opening(job, sent, "post take")
+
+    async def _show(self, job: Job) -> float | None:
+        """Bring the card up to date where it is due. Seconds until it is to be looked at again, None after the last edit."""
+        if job.thread_id is None:  # it ended before there was one
+            return None
+        if job.card_id is not None:
+            self._pace.found()
+        content = await self._card(job)
+        due_s = self._pace.due_in_s(content, job.state, self._live())
+        if due_s <= 0:
+            await self._write_card(job, content)
+            self._pace.shown(content, job.state)
+            due_s = math.inf
+        if job.state.over:
+            return None if math.isinf(due_s) else due_s
+        return min(due_s, interval_s(self._live()))
+
+    async def _card(self, job: Job) -> str:
+        queued = await self._parts.jobs.place(job.id) if job.state is JobState.QUEUED else None
+        progress = self._parts.dispatcher.progress.get(job.id)
+        place, wait = (queued.place, queued.wait) if queued is not None else (None, None)
+        return messages.card(job, place, wait, progress.shares if progress is not None else (), job.language)
+
+    async def _write_card(self, job: Job, content: str) -> None:
+        """Edit the card, or post one where there is none, it was deleted or it is too old to be edited."""
+        thread = self._thread(job)
+        view = buttons_of(job, job.language) if job.state is JobState.DONE else None
+        card_id = job.card_id
+        if card_id is not None and not too_old(card_id):
+            card = thread.get_partial_message(card_id)
+            try:
+                await self._opening(job, lambda: card.edit(content=content, view=view), "edit card")
+                return
+            except discord.HTTPException as error:
+                if error.code not in (UNKNOWN_MESSAGE, _EDITED_TOO_OLD):
+                    raise
+        nonce = card_nonce(job.id, card_id)
+
+        async def sent() -> int:
+            if view is None:
+                return (await thread.send(content, nonce=nonce)).id
+            return (await thread.send(content, nonce=nonce, view=view)).id
+
+        await self._parts.ledger.set_card(job.id, await self._opening(job, sent, "post card"))
+        if card_id is not None:
+            with suppress(discord.HTTPException):  # one card a job; it may be gone
+                await thread.get_partial_message(card_id).delete()
+
+    async def _give_up(self, job: Job, failure: Failure) -> None:
+        """End a job whose results have no place any more; its owner is told, where they take messages."""
+        failed = await self._parts.ledger.fail(job.id, failure)
+        if failed is None:
+            return
+        _log.warning("job %d has no thread to go to (%s)", job.id, failure.value)
+        with suppress(discord.HTTPException):
+            messages_to_owner = await self._bot.create_dm(discord.Object(job.owner_id))
+            await messages_to_owner.send(messages.failure(failed, job.language))
+
+    async def _opening(self, job: Job, call: Callable[[], Awaitable[T]], what: str) -> T:
+        """Patiently, in a thread that is taken out of the archive where that is what is in the way."""
+        try:
+            return await self._patiently(call, what)
+        except discord.HTTPException as error:
+            if error.code != ARCHIVED or job.thread_id is None:
+                raise
+        thread_id = job.thread_id
+        await self._patiently(lambda: take_from_archive(self._bot, thread_id), "open archived thread")
+        return await self._patiently(call, what)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]], what: str) -> T:
+        return await patiently(call, what=what, give_up_s=NONCE_TRUST_S, on_retry=self._parts.metrics.retried)
+
+    async def _read_again(self, job: Job) -> Job:
+        return await self._parts.ledger.job(job.id) or job
+
+    def _thread(self, job: Job) -> discord.PartialMessageable:
+        if job.thread_id is None:
+            raise ValueError(f"job {job.id} has no thread")
+        return self._bot.get_partial_messageable(job.thread_id, guild_id=job.guild_id)

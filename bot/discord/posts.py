@@ -1,0 +1,149 @@
+"""What is posted: the message of a take with its files, and the marks by which it is known again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import discord
+
+from bot import messages
+from bot.discord.fitting import fitted
+from bot.escaping import visible
+from bot.languages import text
+from bot.takes import slug
+
+if TYPE_CHECKING:
+    from bot.jobs.records import Job, TakeRecord
+    from bot.spool import Spool
+
+LONGEST_CONTENT = 2000
+LONGEST_ALT_TEXT = 1024
+LONGEST_THREAD_NAME = 100
+NAMELESS = "Kapelle"
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_NO_MARKUP = str.maketrans(dict.fromkeys("*`~|<>\\@", " "))  # of Markdown and mentions
+
+
+@dataclass(frozen=True)
+class Attachment:
+    name: str
+    data: bytes
+    alt_text: str | None = None
+
+
+@dataclass(frozen=True)
+class Post:
+    """What a take's message holds; its files can be sent as often as need be."""
+
+    content: str
+    attachments: tuple[Attachment, ...]
+
+    def files(self) -> list[discord.File]:
+        return [
+            discord.File(io.BytesIO(attachment.data), attachment.name, description=attachment.alt_text)
+            for attachment in self.attachments]
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest file."""
+        return max((len(attachment.data) for attachment in self.attachments), default=0)
+
+
+async def take_post(job: Job, take: TakeRecord, spool: Spool, limit: int, language: str | None = None) -> Post:
+    """A take's message with no file over `limit` bytes: sound (made smaller if need be), MIDI, picture.
+
+    What does not fit is left out, and the message says so; the MIDI file always comes along. `language` is the job's where
+    it is not given. Raises OSError or KapelleError where the files are not in the spool any more.
+    """
+    language = language or job.language
+    names = file_names(job, take)
+    attachments: list[Attachment] = []
+    notes: list[str] = []
+    if "sound" in names:
+        sound = await fitted(await spool.read(job.id, take.files["sound"]), limit)
+        if sound is None:
+            notes.append(messages.sound_left_out(language))
+        else:
+            attachments.append(Attachment(names["sound"], sound))
+    if "midi" in names:
+        attachments.append(Attachment(names["midi"], await spool.read(job.id, take.files["midi"])))
+    if "roll" in names:
+        picture = await spool.read(job.id, take.files["roll"])
+        if len(picture) > limit:
+            notes.append(text(language, "The picture of the notes is too large to be uploaded here, so it is missing."))
+        else:
+            attachments.append(Attachment(names["roll"], picture, _alt_text(job, take, language)))
+    content = _joined([messages.take_caption(job, take, language), messages.parameters(job, language), *notes])
+    return Post(content, tuple(attachments))
+
+
+def file_names(job: Job, take: TakeRecord) -> Mapping[str, str]:
+    """What a take's files are called where members see them: kind -> `<piece>-<job>-take-<number>.<suffix>`."""
+    piece = slug(job.name)
+    return {kind: f"{piece}{_tail(job.id, take.number)}{PurePath(name).suffix}" for kind, name in take.files.items()}
+
+
+def thread_name(job: Job) -> str:
+    """The piece's name and the job's number, in at most 100 plain characters."""
+    tail = thread_tail(job.id)
+    piece = " ".join(visible(job.name).translate(_NO_MARKUP).split()) or NAMELESS
+    return piece[:LONGEST_THREAD_NAME - len(tail)].rstrip() + tail
+
+
+def thread_tail(job_id: int) -> str:
+    """How the name of a job's thread ends."""
+    return f" · #{job_id}"
+
+
+def take_nonce(job_id: int, number: int) -> str:
+    return f"k{_base36(job_id)}t{_base36(number)}"
+
+
+def card_nonce(job_id: int, earlier_card_id: int | None) -> str:
+    """Of the card that takes the place of an earlier one, if there was one."""
+    return f"k{_base36(job_id)}c{_base36(earlier_card_id or 0)}"
+
+
+def is_card(message: discord.Message, job_id: int) -> bool:
+    """Whether a message of ours is the job's card; members cannot write a `#` that is not escaped into one."""
+    first_line = message.content.partition("\n")[0]
+    return not message.attachments and f" · #{job_id} · " in first_line
+
+
+def holds_take(message: discord.Message, job_id: int, number: int) -> bool:
+    """Whether a message of ours is that of this take; its nonce is not always told, its files are."""
+    tail = f"{_tail(job_id, number)}.mid"
+    return message.nonce == take_nonce(job_id, number) or any(
+        attachment.filename.endswith(tail) for attachment in message.attachments)
+
+
+def _tail(job_id: int, number: int) -> str:
+    return f"-{job_id}-take-{number}"
+
+
+def _alt_text(job: Job, take: TakeRecord, language: str) -> str:
+    return text(
+        language, "The notes of {piece}, take {number}: {notes} notes in {seconds} seconds, one line for each instrument",
+        piece=visible(job.name), number=take.number, notes=take.notes, seconds=round(take.seconds))[:LONGEST_ALT_TEXT]
+
+
+def _joined(parts: list[str]) -> str:
+    """One message; parts that would make it too long are left out."""
+    content = ""
+    for part in filter(None, parts):
+        longer = f"{content}\n{part}" if content else part
+        if len(longer) <= LONGEST_CONTENT:
+            content = longer
+    return content
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits or "0"

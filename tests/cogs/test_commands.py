@@ -1,0 +1,261 @@
+"""Commands end to end: the real bot, ledger and spool, on the Discord double."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from bot.jobs.records import JobState
+from bot.titles import Titles
+from tests.cogs.conftest import FILES, Server
+from tests.discord_double import Message, Use
+from tests.discord_double.world import walk
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+ALL_COMMANDS: dict[str, dict[str, Any]] = {
+    "midi": {"title": "Clair de lune"}, "queue": {}, "cancel": {"job": 1}, "quota": {}, "history": {"whose": "class"},
+    "take": {"number": "1"}, "help": {}, "privacy": {}}
+MODERATORS_COMMANDS: dict[str, dict[str, Any]] = {
+    "kapelle limits show": {}, "kapelle limits set": {"limit": "takes", "value": "3"}, "kapelle pause": {},
+    "kapelle resume": {}, "kapelle drain": {}, "kapelle cancel": {}, "kapelle words add": {"word": "x"},
+    "kapelle words remove": {"word": "x"}, "kapelle words test": {"text": "x"}, "kapelle words list": {},
+    "kapelle audit": {}, "kapelle status": {}, "kapelle role": {}}
+
+
+async def said(use: Use) -> str:
+    answer = await use.answer()
+    assert use.ephemeral
+    assert use.acknowledged_after_s is not None
+    assert use.acknowledged_after_s < 1
+    return str(answer.content)
+
+
+def custom_ids(message: Message) -> list[str]:
+    return [item["custom_id"] for item in walk(message.components) if "custom_id" in item]
+
+
+async def test_midi_is_accepted_in_the_members_language(server: Server) -> None:
+    anna, ben = server.double.member("Anna", locale="de"), server.double.member("Ben", locale="en-US")
+    asked = {"title": "Für **Elise** @everyone", "artist": "Beethoven", "tokens": 64, "takes": 2, "temperature": 1.1,
+             "engine": "pocket", "seed": 5, "stop-at-end": True}
+    german = await said(await anna.command("midi", asked))
+    assert r"**Für \*\*Elise\*\* ＠everyone \- Beethoven** ist notiert, als Stück #" in german  # noqa: RUF001
+    assert "Platz " in german
+    (job,) = await server.jobs_of(anna.id)
+    assert job.parameters == {"title": asked["title"], "artist": "Beethoven", "tokens": 64, "takes": 2, "temperature": 1.1,
+                              "seed": 5, "stop_at_end": True}
+    assert "it is piece #" in await said(await ben.command("midi", {"title": "Waltz"}))
+    (job,) = await server.jobs_of(ben.id)
+    assert job.parameters["takes"] == 4
+    assert job.language == "en"
+
+
+async def test_what_is_out_of_range_is_refused_in_words(server: Server) -> None:
+    anna = server.double.member("Raw", locale="de")
+    refused = await said(await anna.command("midi", {"title": "x", "tokens": 9000}, raw=True))
+    assert refused == (
+        "tokens muss zwischen 32 und 2048 liegen, nicht bei 9000.\nEs wird nicht auf dein Kontingent angerechnet.")
+    assert "title" not in await said(await anna.command("midi", {"title": "T" * 4000}, raw=True))
+    assert await server.jobs_of(anna.id) == []
+
+
+async def test_titles_and_artists_are_suggested(server: Server) -> None:
+    anna = server.double.member("Typing", locale="en-US")
+    titles = await anna.autocomplete("midi", {"title": "mazurka"}, focused="title")
+    assert 0 < len(titles) <= 25
+    assert all("mazurka" in name.lower() and len(name) <= 100 and len(value) <= 80 for name, value in titles)
+    artists = await anna.autocomplete("midi", {"title": "mazurka", "artist": "cho"}, focused="artist")
+    assert artists
+    assert all("cho" in value.lower() for _, value in artists)
+    assert len({value for _, value in artists}) == len(artists)
+    assert await anna.autocomplete("midi", {"title": ""}, focused="title") == []
+
+
+def suggest_late(titles: Titles, text: str, limit: int) -> list[tuple[str, str]]:
+    time.sleep(0.4)
+    return [("Late", "")]
+
+
+async def test_suggestions_that_take_too_long_are_left_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["cogs.midi"], "SUGGESTING_S", 0.05)
+    monkeypatch.setattr(Titles, "suggest", suggest_late)
+    assert await server.double.member("Typing", locale="en-US").autocomplete("midi", {"title": "l"}, focused="title") == []
+
+
+async def test_queue_cancel_and_quota_follow_a_job(server: Server) -> None:
+    cleo = server.double.member("Cleo", locale="de")
+    assert "wartet gerade nichts" in await said(await cleo.command("queue"))
+    await said(await cleo.command("midi", {"title": "Waltz", "takes": 3}))
+    (job,) = await server.jobs_of(cleo.id)
+    assert f"#{job.id} Waltz: Platz" in await said(await cleo.command("queue"))
+    assert "Takes pro Tag: 3 von 400 (auf diesem Rechner)" in await said(await cleo.command("quota"))
+    choices = await cleo.autocomplete("cancel", {"job": str(job.id)[:1]}, focused="job")
+    assert choices == [(f"#{job.id} Waltz · wartet", job.id)]
+    assert await cleo.autocomplete("cancel", {"job": "999999"}, focused="job") == []
+    assert await said(await cleo.command("cancel", {"job": job.id})) == \
+        f"#{job.id} ist abgebrochen. Es wird nicht auf dein Kontingent angerechnet."
+    (job,) = await server.jobs_of(cleo.id)
+    assert job.state is JobState.CANCELLED
+    assert "schon vorbei" in await said(await cleo.command("cancel", {"job": job.id}))
+    assert "gehört jemand anderem" in await said(
+        await cleo.command("cancel", {"job": (await server.made("Hers", owner_id=77)).id}))
+
+
+async def test_history_is_paged_by_buttons(server: Server) -> None:
+    dora = server.double.member("Dora", locale="en-US")
+    for number in range(9):
+        await said(await dora.command("midi", {"title": f"Piece {number}"}))
+    use = await dora.command("history")
+    first = await use.answer()
+    assert "page 1 of 2" in first.content
+    assert "Piece 8" in first.content
+    assert "Piece 0" not in first.content
+    assert custom_ids(first) == ["k:page:mine:2"]
+    turned = await dora.press(first, "k:page:mine:2")
+    second = await turned.answer()
+    assert second.id == first.id
+    assert "Piece 0" in second.content
+    assert custom_ids(second) == ["k:page:mine:1"]
+    everyone = await said(await dora.command("history", {"whose": "class"}))
+    assert "page 1 of" in everyone
+    assert len(everyone.splitlines()) == 9
+
+
+async def test_take_shows_files_again(server: Server) -> None:
+    emil = server.double.member("Emil", locale="de")
+    job = await server.made("Old piece", owner_id=emil.id, takes=2)
+    one = await emil.command("take", {"number": f"{job.id}.2"})
+    answer = await one.answer()
+    assert "**Take 2 von 2**" in answer.content
+    assert {file.filename.rpartition(".")[2]: file.content for file in answer.attachments}["mid"] == FILES["midi"]
+    assert len(answer.attachments) == 3
+    assert one.ephemeral
+    both = await emil.command("take", {"number": str(job.id)})
+    await both.answer()
+    await server.double.wait_for(lambda: len(both.followups) >= 1, 5)
+    assert "Take 9" not in await said(await emil.command("take", {"number": f"{job.id}.1"}))
+    assert "Es wird nicht auf dein Kontingent" in await said(await emil.command("take", {"number": f"{job.id}.9"}))
+    assert "keine Nummer eines Stücks" in await said(await emil.command("take", {"number": "../../etc"}))
+    assert "#999999" in await said(await emil.command("take", {"number": "999999"}))
+
+
+async def test_help_offers_prompts_that_start_jobs(server: Server) -> None:
+    finn = server.double.member("Finn", locale="en-US")
+    answer = await (await finn.command("help")).answer()
+    assert custom_ids(answer) == ["k:try:1", "k:try:2", "k:try:3"]
+    for custom_id in custom_ids(answer):
+        assert "it is piece #" in await said(await finn.press(answer, custom_id))
+    assert {job.parameters["title"] for job in await server.jobs_of(finn.id)} == {
+        "Clair de lune", "Mazurka in A minor", "A slow reggae with flute"}
+
+
+async def test_privacy_exports_and_deletes_after_asking(server: Server) -> None:
+    gina = server.double.member("Gina", locale="de")
+    await said(await gina.command("midi", {"title": "Secret song"}))
+    answer = await (await gina.command("privacy")).answer()
+    exported = await (await gina.press(answer, "k:privacy:export")).answer()
+    (file,) = exported.attachments
+    assert file.filename == "kapelle.json"
+    assert "Secret song" in json.dumps(json.loads(file.content))
+    asked = await (await gina.press(answer, "k:privacy:forget")).answer()
+    assert len(await server.jobs_of(gina.id)) == 1
+    assert "Gelöscht" in await said(await gina.press(asked, "k:privacy:erase"))
+    assert await server.jobs_of(gina.id) == []
+
+
+async def test_moderators_change_limits_state_words_and_role(server: Server) -> None:
+    mo, kim = server.double.member("Mo", moderator=True, locale="en-US"), server.double.member("Kim", locale="de")
+    try:
+        assert "takes in one piece, on this server: 2 from now on" in await said(
+            await mo.command("kapelle limits set", {"limit": "takes", "value": "2"}))
+        refused = await said(await kim.command("midi", {"title": "x", "takes": 3}))
+        assert "3 Takes sind zu viele: 2 sind erlaubt (auf diesem Server)" in refused
+        assert "takes in one piece: 2" in await said(await mo.command("kapelle limits show"))
+        assert "is no limit" in await said(await mo.command("kapelle limits set", {"limit": "takes", "value": "few"}))
+        assert "Paused" in await said(await mo.command("kapelle pause"))
+        assert "Gerade ist Pause" in await said(await kim.command("midi", {"title": "x", "takes": 1}))
+        assert "Draining" in await said(await mo.command("kapelle drain"))
+        assert "Draining" in await said(await mo.command("kapelle status"))
+        assert "Open" in await said(await mo.command("kapelle resume"))
+        await said(await mo.command("kapelle words add", {"word": "Spinat"}))
+        assert "Wort" in await said(await kim.command("midi", {"title": "Spinat im Mai", "takes": 1}))
+        assert "Spinat" in await said(await mo.command("kapelle words test", {"text": "viel SPINAT"}))
+        assert "Spinat" in await said(await mo.command("kapelle words list"))
+        await said(await mo.command("kapelle words remove", {"word": "Spinat"}))
+        assert f"<@{kim.id}> is blocked" in await said(
+            await mo.command("kapelle block", {"member": kim.id, "reason": "spam"}))
+        assert "keine Stücke wünschen" in await said(await kim.command("midi", {"title": "x", "takes": 1}))
+        assert "1 member is blocked" in await said(await mo.command("kapelle status"))
+        assert "again" in await said(await mo.command("kapelle unblock", {"member": kim.id}))
+        log = await said(await mo.command("kapelle audit"))
+        assert "**limit** takes in one piece · on this server · no limit → 2" in log
+        assert f"**blocked** <@{kim.id}> · “spam”" in log
+    finally:
+        await said(await mo.command("kapelle resume"))
+        await said(await mo.command("kapelle limits set", {"limit": "takes", "value": "-"}))
+
+
+async def test_limits_hold_for_roles_and_channels(server: Server) -> None:
+    mo = server.double.member("Mo2", moderator=True, locale="en-US")
+    role, channel = server.double.add_role("Band"), server.double.add_channel("leise")
+    lea = server.double.member("Lea", roles=(role,), locale="en-US")
+    try:
+        await said(await mo.command("kapelle limits set", {"limit": "tokens", "value": "64", "role": role.id}))
+        await said(await mo.command("kapelle limits set", {"limit": "takes", "value": "1", "channel": channel.id}))
+        assert f"64 are allowed (for <@&{role.id}>)" in await said(await lea.command("midi", {"title": "x", "tokens": 65}))
+        assert f"1 is allowed (in <#{channel.id}>)" in await said(
+            await lea.command("midi", {"title": "x", "takes": 2, "tokens": 64}, channel_id=channel.id))
+        await said(await mo.command("kapelle limits set", {"limit": "channels", "value": f"<#{channel.id}>"}))
+        assert f"Use: <#{channel.id}>" in await said(await lea.command("midi", {"title": "x", "takes": 1, "tokens": 64}))
+        both = await said(await mo.command(
+            "kapelle limits set", {"limit": "takes", "value": "1", "role": role.id, "channel": channel.id}))
+        assert "not both" in both
+    finally:
+        await said(await mo.command("kapelle limits set", {"limit": "channels", "value": "-"}))
+
+
+async def test_a_role_makes_moderators(server: Server) -> None:
+    mo, role = server.double.member("Mo3", moderator=True, locale="en-US"), server.double.add_role("Lehrkraft")
+    teacher = server.double.member("Teacher", roles=(role,), locale="en-US")
+    assert "for moderators" in await said(await teacher.command("kapelle status", raw=True))
+    assert f"<@&{role.id}>" in await said(await mo.command("kapelle role", {"role": role.id}))
+    assert "Open" in await said(await teacher.command("kapelle status", raw=True))
+    assert "Integrations" in await said(await mo.command("kapelle role"))
+    assert "for moderators" in await said(await teacher.command("kapelle status", raw=True))
+
+
+async def test_a_moderator_cancels_pieces(server: Server) -> None:
+    mo, nils = server.double.member("Mo4", moderator=True, locale="en-US"), server.double.member("Nils", locale="en-US")
+    for _ in range(2):
+        await said(await nils.command("midi", {"title": "x"}))
+    first, second = await server.jobs_of(nils.id)
+    assert f"1 piece is cancelled: #{first.id}" in await said(await mo.command("kapelle cancel", {"job": first.id}))
+    assert f"#{second.id}" in await said(await mo.command("kapelle cancel"))
+    assert "Nothing was waiting." in await said(await mo.command("kapelle cancel"))
+
+
+@pytest.mark.parametrize("name", MODERATORS_COMMANDS)
+async def test_members_cannot_do_what_moderators_can(server: Server, name: str) -> None:
+    zoe = server.double.member("Zoe", locale="de")
+    with pytest.raises(LookupError):
+        await zoe.command(name, MODERATORS_COMMANDS[name])
+    assert "Moderation vorbehalten" in await said(await zoe.command(name, MODERATORS_COMMANDS[name], raw=True))
+
+
+@pytest.mark.parametrize("name", ALL_COMMANDS)
+async def test_commands_do_not_work_in_direct_messages(server: Server, name: str) -> None:
+    zoe = server.double.member("Zoe", locale="de")
+    use = await zoe.command(name, ALL_COMMANDS[name], channel_id=zoe.dm.id, raw=True)
+    assert "nur auf einem Server" in (await use.answer()).content
+
+
+async def test_missing_permissions_are_named_before_anything_is_accepted(server: Server) -> None:
+    olli, channel = server.double.member("Olli", locale="de"), server.double.add_channel("still")
+    server.double.permissions.deny(channel.id, "attach_files")
+    refused = await said(await olli.command("midi", {"title": "x"}, channel_id=channel.id))
+    assert "Dateien anhängen" in refused
+    assert await server.jobs_of(olli.id) == []

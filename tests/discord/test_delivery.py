@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from bot.discord import delivery
+from bot.jobs.ledger import LedgerError
+from bot.jobs.records import JobState, Member, TakeState
+from bot.jobs.refusals import Failure
+from bot.worker.messages import Progress
+from tests.discord.conftest import Class
+from tests.discord_double import DiscordDouble, Message
+
+MESSAGES = "/channels/*/messages"
+
+
+def numbers(posts: list[Message]) -> list[int]:
+    """Which takes the messages hold, by the names of their files."""
+    return [int(post.attachments[0].filename.rpartition("-")[2].partition(".")[0]) for post in posts]
+
+
+# From the ledger to the thread
+
+async def test_a_job_gets_a_thread_a_card_and_its_takes(running: Class) -> None:
+    job = await running.ask(takes=3)
+    job = await running.until(job, lambda job: job.card_id)
+    thread, = running.double.threads()
+    assert thread.id == job.thread_id
+    assert thread.name == "Clair - Debussy · #1"
+    assert running.anna.id in thread.members
+    card = await running.until_card_says(job, "Place 1")
+    assert not card.components
+    await running.make(job)
+    job = await running.until_over(job)
+    assert job.state is JobState.DONE
+    posts = await running.posts(job)
+    assert numbers(posts) == [1, 2, 3]
+    assert [take.message_id for take in job.takes] == [post.id for post in posts]
+    for post in posts:
+        assert [file.filename.rpartition(".")[2] for file in post.attachments] == ["ogg", "mid", "png"]
+        assert "20 notes" in str(post.attachments[2].description)
+        assert "```" in post.content
+        assert post.components
+        assert post.nonce
+    assert await running.until_card_says(job, "Done: 3 takes") is card
+    assert card.components
+    assert [found for found in running.double.violations if ": answer " not in found] == []
+
+
+async def test_takes_are_posted_as_soon_as_they_are_made_in_the_order_of_their_numbers(running: Class) -> None:
+    job = await running.ask(takes=4)
+    await running.make(job, [1])
+    await running.until(job, lambda job: job.takes[0].state is TakeState.POSTED)
+    await running.make(job, [3])
+    await asyncio.sleep(0.8)
+    assert numbers(await running.posts(job)) == [1]  # the second is not made yet
+    await running.make(job, [2], empty=[2])
+    await running.until(job, lambda job: job.takes[2].state is TakeState.POSTED)
+    await running.make(job)
+    assert (await running.until_over(job)).state is JobState.DONE
+    assert numbers(await running.posts(job)) == [1, 3, 4]
+
+
+async def test_a_card_is_edited_seldom(real_pace: None, running: Class) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    await running.ledger.mark_running(job.id)
+    for step in range(14):
+        running.progress[job.id] = Progress(job.id, 1, (step / 14,), step)
+        running.ledger.changes.publish(job.id)
+        await asyncio.sleep(0.25)
+    await running.make(job)
+    card = await running.until_card_says(job, "Done")
+    times = [card.created_at, *card.edits]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert len(gaps) == 2
+    assert all(gap >= 2.9 for gap in gaps[:-1])
+    assert gaps[-1] >= 1.9
+
+
+async def test_words_are_in_the_language_of_the_job(running: Class) -> None:
+    job = await running.ask(language="de")
+    await running.until_card_says(job, "Platz 1")
+
+
+async def test_a_job_asked_for_in_a_thread_is_answered_there(running: Class) -> None:
+    first = await running.until(await running.ask(), lambda job: job.thread_id)
+    second = await running.ask(thread_id=first.thread_id, title="Gymnopedie")
+    await running.make(second)
+    await running.until_over(second)
+    assert len(running.double.threads()) == 1
+    assert len(await running.posts(second)) == 1
+    assert len(await running.cards(second)) == 2
+
+
+async def test_a_cancelled_job_says_so(running: Class) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    await running.ledger.cancel(job.id)
+    card = await running.until_card_says(job, "Cancelled")
+    assert not card.components
+
+
+# Exactly once
+
+async def test_after_a_restart_takes_that_are_there_are_not_posted_again(running: Class) -> None:
+    job = await running.ask(takes=3)
+    await running.make(job)
+    before = await running.until_over(job)
+    await running.stop()
+    posts, cards = await running.posts(job), await running.cards(job)
+    await running.forget_that_it_was_posted(job)
+    running.double.clock.advance(3600)  # nonces are forgotten
+    await running.start()
+    after = await running.until_over(job)
+    assert after.state is JobState.DONE
+    assert [take.message_id for take in after.takes] == [take.message_id for take in before.takes]
+    assert await running.posts(job) == posts
+    assert await running.cards(job) == cards
+    assert after.card_id == before.card_id
+
+
+async def test_after_a_restart_what_is_missing_is_posted(running: Class) -> None:
+    job = await running.ask(takes=3)
+    await running.make(job, [1])
+    await running.until(job, lambda job: job.takes[0].state is TakeState.POSTED)
+    await running.stop()
+    await running.make(job)
+    await running.start()
+    await running.until_over(job)
+    assert numbers(await running.posts(job)) == [1, 2, 3]
+    assert len(await running.cards(job)) == 1
+
+
+async def test_the_end_is_shown_after_a_restart(running: Class) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    await running.stop()
+    await running.ledger.cancel(job.id)
+    await running.start()
+    await running.until_card_says(job, "Cancelled")
+
+
+@pytest.mark.parametrize("fault", ["reset_after", "unavailable", "rate_limited_without_via", "rate_limited"])
+async def test_a_fault_while_posting_leaves_one_message(running: Class, fault: str) -> None:
+    job = await running.until(await running.ask(takes=2), lambda job: job.card_id)
+    running.double.faults.next(fault, "POST", MESSAGES, times=2)
+    await running.make(job)
+    assert (await running.until_over(job)).state is JobState.DONE
+    assert numbers(await running.posts(job)) == [1, 2]
+    assert len(await running.cards(job)) == 1
+
+
+async def test_a_ledger_that_is_locked_for_a_while_loses_nothing(running: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await running.until(await running.ask(takes=2), lambda job: job.card_id)
+    written, refused = running.ledger.take_posted, iter(range(2))
+
+    async def locked(job_id: int, number: int, message_id: int) -> None:
+        if next(refused, None) is not None:
+            raise LedgerError("database is locked")
+        await written(job_id, number, message_id)
+
+    monkeypatch.setattr(running.ledger, "take_posted", locked)
+    await running.make(job)
+    assert (await running.until_over(job)).state is JobState.DONE
+    assert numbers(await running.posts(job)) == [1, 2]
+
+
+async def test_a_delivery_that_failed_for_good_begins_again_with_a_search(
+        running: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "MOST_TROUBLES", 1)
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    written, broken = running.ledger.take_posted, iter(range(1))
+
+    async def stumbling(job_id: int, number: int, message_id: int) -> None:
+        if next(broken, None) is not None:
+            raise ZeroDivisionError
+        await written(job_id, number, message_id)
+
+    monkeypatch.setattr(running.ledger, "take_posted", stumbling)
+    await running.make(job)
+    await running.double.wait_for(lambda: not _followed(job.id))
+    running.double.clock.advance(3600)
+    running.ledger.changes.publish(job.id)
+    await running.until_over(job)
+    assert numbers(await running.posts(job)) == [1]
+
+
+async def test_a_thread_whose_opening_was_not_heard_of_is_found(running: Class) -> None:
+    running.double.faults.next("reset_after", "POST", "/channels/*/threads")
+    job = await running.until(await running.ask(), lambda job: job.thread_id)
+    assert [thread.id for thread in running.double.threads()] == [job.thread_id]
+
+
+@pytest.mark.parametrize("fault", ["reset_before", "reset_after"])
+async def test_after_an_outage_the_thread_is_searched_before_posting(
+        running: Class, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    monkeypatch.setattr(delivery, "NONCE_TRUST_S", 0.0)  # the outage is longer than anyone tries
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    double = running.double
+    double.faults.next(fault, "POST", MESSAGES)
+    await running.make(job)
+    await double.wait_for(lambda: any(request.status == 0 for request in double.requests))
+    double.clock.advance(3600)  # the nonce is forgotten
+    assert (await running.until_over(job)).state is JobState.DONE
+    assert numbers(await running.posts(job)) == [1]
+    assert [request.method for request in double.requests if request.path.endswith("/messages")].count("GET") == 1
+
+
+# Threads that are closed, gone or forbidden
+
+async def test_an_archived_thread_is_opened_again(running: Class) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    assert job.thread_id is not None
+    running.double.archive(job.thread_id)
+    await running.ledger.mark_running(job.id)  # the card is edited, which an archived thread does not allow
+    await running.until_card_says(job, "Composing")
+    assert not running.double.threads()[0].archived
+    assert len(await running.cards(job)) == 1
+
+
+async def test_a_locked_thread_ends_the_job(running: Class) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    assert job.thread_id is not None
+    running.double.archive(job.thread_id, locked=True)
+    await running.make(job)
+    job = await running.until_over(job)
+    assert job.failure == Failure.FORBIDDEN
+
+
+async def test_a_deleted_thread_ends_the_job_and_its_takes_are_kept(running: Class) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    assert job.thread_id is not None
+    running.double.delete_channel(job.thread_id)
+    await running.make(job)
+    job = await running.until_over(job)
+    assert (job.state, job.failure) == (JobState.FAILED, Failure.THREAD_GONE)
+    assert job.takes[0].state is TakeState.MADE
+    assert await running.spool.read(job.id, job.takes[0].files["midi"]) == b"MThd"
+    note = await running.double.wait_for(lambda: running.double.messages(running.anna.dm.id))
+    assert "/take 1" in note[0].content
+
+
+async def test_a_missing_permission_ends_the_job(running: Class) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    running.double.permissions.deny(running.double.channel.id, "attach_files")
+    await running.make(job)
+    assert (await running.until_over(job)).failure == Failure.FORBIDDEN
+
+
+async def test_a_channel_without_permission_for_threads_ends_the_job(running: Class) -> None:
+    running.double.permissions.deny(running.double.channel.id, "create_public_threads")
+    assert (await running.until_over(await running.ask())).failure == Failure.FORBIDDEN
+
+
+async def test_a_deleted_card_is_posted_anew(running: Class) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    running.double.faults.next("unknown_message", "PATCH", "/channels/*/messages/*")
+    await running.ledger.cancel(job.id)
+    card = await running.until_card_says(job, "Cancelled")
+    assert (await running.until(job, lambda now: now.card_id != job.card_id)).card_id == card.id
+    await running.double.wait_for(lambda: len(running.double.messages(job.thread_id)) == 1)  # the other one was deleted
+
+
+async def test_a_card_older_than_55_minutes_is_not_edited(kapelle: Class) -> None:
+    job = await kapelle.ask()
+    await kapelle.ledger.set_card(job.id, kapelle.double.world.snowflakes.next(age_s=56 * 60))
+    await kapelle.start()
+    card = await kapelle.until_card_says(job, "Place 1")
+    assert (await kapelle.job(job)).card_id == card.id
+    assert not [request for request in kapelle.double.requests if request.method == "PATCH"]
+
+
+# Sizes
+
+async def test_sound_is_encoded_smaller_where_discord_finds_it_too_large(running: Class) -> None:
+    job = await running.until(await running.ask(takes=2), lambda job: job.card_id)
+    running.double.faults.next("too_large", "POST", MESSAGES)
+    await running.make(job)
+    await running.until_over(job)
+    first, second = await running.posts(job)
+    assert [file.filename.rpartition(".")[2] for file in first.attachments] == ["ogg", "mid", "png"]
+    assert len(first.attachments[0].content) <= len(second.attachments[0].content) / 2
+
+
+async def test_a_take_that_never_fits_is_lost_and_the_others_are_posted(running: Class) -> None:
+    job = await running.until(await running.ask(takes=2), lambda job: job.card_id)
+    running.double.faults.next("too_large", "POST", MESSAGES, times=4)
+    await running.make(job)
+    job = await running.until_over(job)
+    assert [take.state for take in job.takes] == [TakeState.LOST, TakeState.POSTED]
+    assert job.state is JobState.DONE
+
+
+async def test_a_take_whose_files_are_gone_is_lost(running: Class) -> None:
+    job = await running.until(await running.ask(takes=2), lambda job: job.card_id)
+    await running.stop()
+    await running.make(job)
+    (running.spool.folder(job.id) / "take-1.mid").unlink()
+    await running.start()
+    job = await running.until_over(job)
+    assert [take.state for take in job.takes] == [TakeState.LOST, TakeState.POSTED]
+
+
+# Ends
+
+async def test_stopping_leaves_no_tasks_behind(double: DiscordDouble, running: Class) -> None:
+    jobs = [await running.ask() for _ in range(3)]
+    for job in jobs:
+        await running.until(job, lambda job: job.card_id)
+    await running.stop()
+    await asyncio.sleep(0.1)
+    assert [task.get_name() for task in asyncio.all_tasks() if "delivery" in task.get_name()] == []
+
+
+async def test_a_job_that_was_deleted_is_let_go(running: Class) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    await running.jobs.delete(job.id, Member(running.double.guild.id, running.anna.id))
+    await running.double.wait_for(lambda: not _followed(job.id))
+
+
+def _followed(job_id: int) -> bool:
+    return any(task.get_name() == f"delivery of job {job_id}" for task in asyncio.all_tasks())
