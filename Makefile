@@ -1,7 +1,7 @@
-# `make run` is all a fresh machine needs: it sets Kapelle up and composes four takes.
+# `make run` is all a fresh machine needs: it sets Kapelle up and rehearses the whole bot, without an account.
 
 PYTHON ?= python3
-ARGS ?= compose "Clair de lune" --artist "Claude Debussy" --takes 4
+ARGS ?=
 PYTEST_ARGS ?=
 IN_VENV := .venv/bin
 
@@ -9,7 +9,8 @@ IN_VENV := .venv/bin
 .PHONY: help setup run test lint bench clean
 
 help:
-	@echo 'make run     set Kapelle up (once) and compose; ARGS="compose Nocturne --takes 2" changes what'
+	@echo 'make run     set Kapelle up (once) and rehearse: students ask, takes are posted, a page is left'
+	@echo '             ARGS="compose Nocturne --takes 2" runs a command of kapelle instead'
 	@echo 'make test    run the tests; PYTEST_ARGS="-k score" chooses among them'
 	@echo 'make lint    check style, types and which wing imports which'
 	@echo 'make bench   measure speed on this machine'
@@ -21,7 +22,7 @@ setup:
 	@$(PYTHON) bootstrap.py
 
 run: setup
-	@$(IN_VENV)/kapelle $(ARGS)
+	@$(if $(ARGS),$(IN_VENV)/kapelle $(ARGS),$(IN_VENV)/python -m tests.rehearsal)
 
 test: setup
 	@$(IN_VENV)/python -m pytest $(PYTEST_ARGS)
@@ -33,6 +34,7 @@ lint: setup
 
 bench: setup
 	@$(IN_VENV)/python -m benchmarks
+	@$(IN_VENV)/python -m benchmarks.server --chaos 200
 
 clean:
 	rm -rf .venv build kapelle.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
