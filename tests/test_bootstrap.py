@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -285,7 +286,7 @@ def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"], "pip", "setuptools", "uv"]
     for requirement in wanted:
-        name = requirement.split(">")[0].split("=")[0]
+        name = re.split(r"[\[>=]", requirement)[0]
         assert bootstrap.pinned(PROJECT, name).startswith(f"{name}=="), name
 
 
