@@ -49,6 +49,7 @@ class ComposeRequest:
     temperature: float = 0.9  # 0.1..1.5
     seed: int = 0  # 0..2**32 - 1
     stop_at_end: bool = False  # a piece may end before its tokens are used up
+    continuation: Path | None = None  # a MIDI file that is carried on; tokens are those that come to it
 
     def __post_init__(self) -> None:
         if not self.title.strip() and not self.artist.strip():

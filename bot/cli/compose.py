@@ -27,6 +27,8 @@ def compose(
     model: Annotated[Path | None, typer.Option(help="Folder of another model for the engine.")] = None,
     stop_at_end: Annotated[bool, typer.Option(
         "--stop-at-end", help="Let a piece end before its tokens are used up.")] = False,
+    continuation: Annotated[Path | None, typer.Option(
+        "--continue", help="A MIDI file to carry on; tokens are those that come to it.")] = None,
     sound_format: SoundFormatOption = "ogg",
     out: Annotated[Path | None, typer.Option(help="Where the folder of takes is made.", show_default="takes")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a summary.")] = False,
@@ -46,7 +48,8 @@ def compose(
             raise InputError(f"the {name} is not valid UTF-8 text")
     request = ComposeRequest(
         title=title, artist=artist, tokens=tokens, takes=takes, temperature=temperature,
-        seed=secrets.randbelow(2**32) if seed is None else seed, stop_at_end=stop_at_end)
+        seed=secrets.randbelow(2**32) if seed is None else seed, stop_at_end=stop_at_end,
+        continuation=continuation)
     desk = Desk(out or settings.out, sound_format, settings.soundfont)
     desk.check(request)
 

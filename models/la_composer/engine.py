@@ -23,6 +23,7 @@ from models.la_composer.titles_database import TitleDatabase
 from models.network.local_transformer import LocalTransformer
 from models.pocket.attributes import Attributes
 from models.titles.matching import TitleIndex, in_words
+from models.vocabulary.carried_on import read_carried_on
 from models.vocabulary.grammar import allowed_after
 from models.vocabulary.los_angeles import (
     CHANNEL_COUNT,
@@ -100,7 +101,13 @@ class LaComposerEngine:
         return cls(loaded.network, songs, first_window=loaded.first_window, grammar=grammar)
 
     def plan(self, request: ComposeRequest) -> Plan:
-        """Choose the song to begin with. Raises CheckpointError when the title database is damaged."""
+        """Choose the song to begin with, if there is nothing to carry on.
+
+        Raises CheckpointError when the title database is damaged, ScoreError when what to carry on is.
+        """
+        if request.continuation is not None:
+            given = read_carried_on(request.continuation)
+            return Plan(request, self.name, None, None, Attributes(), prime=(*given.header, *given.triplets))
         if self._songs is None or self._index is None:
             notice = f"there is no title database, so the title has no effect and the piece is improvised; {_GET_IT}"
             return Plan(request, self.name, None, None, Attributes(), prime=IMPROVISED, notices=(notice,))

@@ -30,6 +30,7 @@ from models.vocabulary.los_angeles import (
 _TIMES = np.arange(DURATION - TIME)
 KIND_RANGES = ((TIME, DURATION), (DURATION, PITCH), (PITCH, HEADER_PITCH))
 _LARGEST_CHORD = 16  # notes at once; a small network may not find its way out of a chord
+_LOOKED_BACK = 3 * 512  # ids of a piece that is carried on
 _ASKED_AFTER = 0.5  # share of the notes after which an instrument still missing is made to sound
 
 
@@ -45,12 +46,15 @@ class Steering:
     beat_strength: float  # at most this is taken off times that lead to weak places of the bar; a sixth of it is
     # what a class of velocity gains on the bar line, and loses between the divisions
     may_end: bool
+    given: tuple[int, ...] = ()  # triplets of what is carried on
 
     @property
-    def prime(self) -> tuple[int, int, int]:
+    def prime(self) -> tuple[int, ...]:
+        """The header, and as much of what is carried on as the network can look back to."""
         channels = self.allowed | self.required or frozenset(self.attributes.instruments)
         drums = "drums" in channels
-        return START, WITH_DRUMS if drums else NO_DRUMS, CHANNEL_COUNT + min(max(len(channels), 1), 12)
+        header = START, WITH_DRUMS if drums else NO_DRUMS, CHANNEL_COUNT + min(max(len(channels), 1), 12)
+        return *header, *self.given[-_LOOKED_BACK:]
 
 
 def _compound(beats: int, unit: int) -> bool:
@@ -75,7 +79,7 @@ class Clock:
 
     def __init__(self, steering: Steering) -> None:
         attributes = steering.attributes
-        self._notes = None if steering.may_end else steering.notes
+        self._notes = None if steering.may_end else len(steering.given) // 3 + steering.notes
         self._quarter_ms = 60_000 / attributes.tempo_bpm if attributes.tempo_bpm else None
         beats, unit = map(int, attributes.metre.split("/")) if attributes.metre else (0, 1)
         self._bar_ticks = beats * 4 * TICK_BINS // unit
@@ -88,19 +92,28 @@ class Clock:
         self._time = self._note = self._read = 0
         self._weakness: np.ndarray | None = None  # of the times from here, when asked for
         self.features = self._features()
+        self.begun = bool(steering.given)
+        self.before = np.array([self._hear(steering.given[place], place) for place in range(len(steering.given))])
+        self._given = len(steering.given)
 
     def follow(self, ids: Listed[int]) -> np.ndarray:
         """Grid features (4,) of the last of the ids made so far; ids are T, D, P in turn."""
         for place in range(self._read, len(ids)):
-            if place % 3 == 0:
-                self._note = place // 3
-                if ids[place] != TIME:
-                    self._time += ids[place] - TIME
-                    self._weakness = None
-                    self.features = self._features()
-                else:  # a chord goes on
-                    self.features = np.append(self.features[:-1], self._left())
+            self._hear(ids[place], self._given + place)
+            self.begun = True
         self._read = len(ids)
+        return self.features
+
+    def _hear(self, id_: int, place: int) -> np.ndarray:
+        """Grid features of an id, `place` ids from the beginning of the piece."""
+        if place % 3 == 0:
+            self._note = place // 3
+            if id_ != TIME:
+                self._time += id_ - TIME
+                self._weakness = None
+                self.features = self._features()
+            else:  # a chord goes on
+                self.features = np.append(self.features[:-1], self._left())
         return self.features
 
     def weakness(self) -> np.ndarray | None:
@@ -165,16 +178,14 @@ class AllowedIds:
         self._missing = {CHANNELS.index(name) for name in steering.required}
         self._largest_chord = min(_LARGEST_CHORD, 6 + 2 * len(steering.allowed or CHANNELS))
         self._chord: list[int] = []  # P ids with the onset of the last note
+        for place, id_ in enumerate(steering.given):
+            self._hear(id_, place)
         self._read = 0
 
     def after(self, ids: Listed[int]) -> Tensor:
         """For the id that comes after the ids made so far, (vocabulary,)."""
         for place in range(self._read, len(ids)):
-            if place % 3 == 0 and ids[place] != TIME:
-                self._chord.clear()
-            elif place % 3 == 2:
-                self._missing.discard((ids[place] - PITCH) // 128)
-                self._chord.append(ids[place])
+            self._hear(ids[place], place)
         self._read = len(ids)
         kind = len(ids) % 3
         if kind == 0:
@@ -184,6 +195,13 @@ class AllowedIds:
             return self._by_kind[1]
         pitches = self._asking(len(ids) // 3) if self._missing else self._by_kind[2]
         return _without(pitches, self._chord)  # nobody strikes a note twice at once
+
+    def _hear(self, id_: int, place: int) -> None:
+        if place % 3 == 0 and id_ != TIME:
+            self._chord.clear()
+        elif place % 3 == 2:
+            self._missing.discard((id_ - PITCH) // 128)
+            self._chord.append(id_)
 
     def _asking(self, note: int) -> Tensor:
         """Pitches, with growing weight on instruments that were asked for and have not sounded yet."""

@@ -16,6 +16,9 @@ from models.pocket.features import GRID_UNKNOWN
 from models.pocket.network import PocketNetwork
 
 
+HEADER = 3  # ids in front of a piece
+
+
 @dataclass
 class Condition:
     """A sequence's condition; `described` holds the attributes' vector with and without them."""
@@ -53,9 +56,12 @@ class PocketDecoder(LocalDecoder):
     def prime_condition(self, sequence: Sequence, stream: int, ids: Listed[int]) -> Tensor:
         condition: Condition = sequence.condition
         assert condition.described is not None
-        places = torch.from_numpy(_seen(condition.clock.features, stream)).to(self._device)
-        grid: Tensor = self._pocket.grid(places).sum(0)
-        return (condition.described[stream] + grid).expand(len(ids), -1)
+        clock = condition.clock
+        given = clock.before[len(clock.before) - (len(ids) - HEADER):]
+        # The header is seen as from where the piece begins, or as far back as it is read.
+        places = [given[0] if len(given) else clock.features] * HEADER + list(given)
+        grid: Tensor = self._pocket.grid(torch.from_numpy(np.stack([_seen(one, stream) for one in places])).to(self._device)).sum(1)
+        return condition.described[stream] + grid
 
     def step_condition(self, rows: Listed[tuple[Sequence, int]]) -> Tensor:
         places = torch.from_numpy(np.stack([
@@ -77,10 +83,10 @@ class PocketDecoder(LocalDecoder):
         for kind, bend in ((0, keep_to_beat), (1, accent)):
             rows, weak = [], []
             for row, sequence in enumerate(sequences):
-                if not sequence.ids or len(sequence.ids) % 3 != kind:
-                    continue
                 condition: Condition = sequence.condition
                 condition.clock.follow(sequence.ids)
+                if not condition.clock.begun or len(sequence.ids) % 3 != kind:
+                    continue
                 if (weakness := condition.clock.weakness()) is not None:
                     rows.append(row)
                     here = weakness[:1] - 0.5

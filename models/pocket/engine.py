@@ -11,16 +11,18 @@ import numpy as np
 from models.decoding.batcher import Batcher
 from models.decoding.sequence import Sequence
 from models.engines import ComposeRequest, Plan, Take
-from models.pocket.attributes import Attributes
+from models.pocket.attributes import METRES, Attributes
 from models.pocket.conditioning import Steering
-from models.pocket.decoder import Condition, PocketDecoder
+from models.pocket.decoder import HEADER, Condition, PocketDecoder
 from models.pocket.direction import direct
 from models.pocket.network import PocketNetwork
 from models.pocket.titles import PocketTitles, load_titles
 from models.pocket.weights import SHIPPED, load_pocket
+from models.score.measures import channels, estimate_key
 from models.score.notes import Metre, Score, Tempo
 from models.titles.matching import in_words
-from models.vocabulary.los_angeles import START, TIME_STEP_MS, decode
+from models.vocabulary.carried_on import CarriedOn, read_carried_on
+from models.vocabulary.los_angeles import START, TIME_STEP_MS, decode, prime_seconds
 
 TOP_K = 283
 NOTES_EACH = 8  # of a take, for each of its instruments
@@ -58,10 +60,17 @@ class PocketEngine:
 
     def plan(self, request: ComposeRequest) -> Plan:
         direction, matches = direct(request.title, request.artist, self._titles)
-        attributes, drawn = complete(direction.attributes, request.seed)
+        known, sources = direction.attributes, dict(direction.sources)
+        given: tuple[int, ...] = ()
+        allowed = direction.allowed or frozenset()
+        if request.continuation is not None:
+            carried_on = read_carried_on(request.continuation)
+            known, given = as_heard(carried_on, known), carried_on.triplets
+            sources |= dict.fromkeys(("key", "metre", "tempo_bpm", "instruments"), "carried on")
+            allowed = allowed or frozenset(known.instruments)
+        attributes, drawn = complete(known, request.seed)
         best = matches[0] if matches and matches[0].score > 0 else None
         notes = request.tokens // 3
-        allowed = direction.allowed or frozenset()
         # Of a form with hardly any piece in training the network has learnt the pieces, not the form.
         forms = self._titles.usuals.forms
         heard = tuple(form for form in attributes.forms if form in forms and forms[form].pieces >= FEWEST_PIECES)
@@ -70,10 +79,11 @@ class PocketEngine:
         return Plan(
             request=request, engine=self.name,
             matched_title=best.title if best else None, matched_score=best.score if best else None,
-            attributes=attributes, sources=direction.sources | dict.fromkeys(drawn, "drawn"),
+            attributes=attributes, sources=sources | dict.fromkeys(drawn, "drawn"),
             steering=Steering(
                 notes=notes, attributes=replace(attributes, forms=heard), allowed=allowed, required=required,
-                key_strength=self._key_strength, beat_strength=self._beat_strength, may_end=request.stop_at_end),
+                key_strength=self._key_strength, beat_strength=self._beat_strength, may_end=request.stop_at_end,
+                given=given),
             notices=(in_words(best),) if best is None or best.low else ())
 
     def sequences(self, plan: Plan) -> list[Sequence]:
@@ -87,11 +97,12 @@ class PocketEngine:
         ]
 
     def take(self, plan: Plan, sequence: Sequence) -> Take:
-        score = decode(sequence.ids)
+        given = plan.steering.given
+        score = decode((*given, *sequence.ids))
         name = " - ".join(text for text in (plan.request.title.strip(), plan.request.artist.strip()) if text)
         return Take(
-            number=sequence.take, ids=(*sequence.prime, *sequence.ids), prime_length=len(sequence.prime),
-            score=replace(on_grid(score, plan.attributes), name=name), prime_seconds=None)
+            number=sequence.take, ids=(*sequence.prime[:HEADER], *given, *sequence.ids), prime_length=HEADER + len(given),
+            score=replace(on_grid(score, plan.attributes), name=name), prime_seconds=prime_seconds(given) if given else None)
 
 
 def complete(attributes: Attributes, seed: int) -> tuple[Attributes, tuple[str, ...]]:
@@ -113,6 +124,15 @@ def complete(attributes: Attributes, seed: int) -> tuple[Attributes, tuple[str, 
         tonic=tonic if attributes.tonic is None else attributes.tonic, mode=attributes.mode or mode,
         metre=attributes.metre or metre, tempo_bpm=steady(attributes.tempo_bpm or tempo),
     ), tuple(name for name, missing in drawn.items() if missing)
+
+
+def as_heard(piece: CarriedOn, stated: Attributes) -> Attributes:
+    """What was stated of a piece, with key, beat and instruments as they are in what is carried on."""
+    key = estimate_key(piece.score)
+    return replace(
+        stated, tonic=key.tonic if key else stated.tonic, mode=key.mode if key else stated.mode, tempo_bpm=piece.bpm,
+        metre=piece.metre if piece.metre in METRES else stated.metre,
+        instruments=tuple(sorted(channels(piece.score) | set(stated.instruments))))
 
 
 def steady(tempo_bpm: float) -> float:
