@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from bot.health import Metrics
 from bot.jobs.changes import Changes
-from bot.jobs.dispatcher import Dispatcher
+from bot.jobs.dispatcher import Dispatcher, tidy
 from bot.jobs.ledger import Ledger
 from bot.jobs.limits import Limits
 from bot.jobs.moderation import Moderation
@@ -17,7 +17,9 @@ from bot.jobs.service import JobService
 from bot.settings import Settings
 from bot.spool import Spool
 from bot.titles import Titles
+from bot.worker.messages import Progress
 from bot.worker.transport import LocalWorker
+from models.engines import ENGINES
 
 
 @dataclass(frozen=True)
@@ -30,46 +32,64 @@ class Application:
     spool: Spool
     moderation: Moderation
     jobs: JobService
-    worker: LocalWorker
-    dispatcher: Dispatcher
+    workers: tuple[LocalWorker, ...]  # one for each process that the engines need
+    dispatchers: tuple[Dispatcher, ...]
     metrics: Metrics
     titles: Titles
     dispatching: asyncio.Task[None] | None = None  # ends by an error only
 
+    def progress(self, job_id: int) -> Progress | None:
+        """Of a job that is being decoded."""
+        return next((found for one in self.dispatchers if (found := one.progress.get(job_id)) is not None), None)
+
 
 def machine_limits(settings: Settings) -> Limits:
     return Limits(
-        takes=settings.max_takes, tokens=settings.max_tokens, jobs_at_once=settings.max_jobs_at_once,
-        jobs_a_day=settings.max_jobs_a_day, takes_a_day=settings.max_takes_a_day)
+        takes=settings.max_takes, tokens=settings.max_tokens, seconds=settings.max_seconds,
+        jobs_at_once=settings.max_jobs_at_once, jobs_a_day=settings.max_jobs_a_day, takes_a_day=settings.max_takes_a_day)
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Application]:
-    """Open the ledger, start the worker and the dispatcher; all of them end with the block.
+    """Open the ledger, start the workers and their dispatchers; all of them end with the block.
 
-    The running step of the worker is let finish; jobs stay in the ledger. Raises LedgerError.
+    The running steps of the workers are let finish; jobs stay in the ledger. Raises LedgerError.
     """
     changes, metrics = Changes(), Metrics()
     titles = await asyncio.to_thread(Titles)
     ledger = await Ledger.open(settings.database_url, changes)
     try:
-        spool, worker = Spool(settings.spool), LocalWorker(settings)
+        spool = Spool(settings.spool)
         ledger.entered = metrics.job
-        dispatcher = Dispatcher(ledger, worker, spool, metrics, jobs_at_once=settings.jobs_at_once)
+        together: dict[str, list[str]] = {}  # engines, by the process that they share
+        for name in settings.engines:
+            together.setdefault(ENGINES[name].process, []).append(name)
+        workers = tuple(LocalWorker(settings, process) for process in together)
+        dispatchers = tuple(
+            Dispatcher(ledger, worker, spool, metrics, engines=engines, jobs_at_once=settings.jobs_at_once)
+            for worker, engines in zip(workers, together.values(), strict=True))
         jobs = JobService(
             ledger, machine_limits(settings), settings.engines, moderators_first=settings.moderators_first,
-            jobs_at_once=settings.jobs_at_once, remove_files=spool.remove, free_bytes=spool.free_bytes)
-        await worker.start()
-        try:
-            dispatching = asyncio.create_task(dispatcher.run(), name="dispatcher")
+            jobs_at_once=settings.jobs_at_once, remove_files=spool.remove, keep_file=spool.keep_file,
+            free_bytes=spool.free_bytes)
+        async with AsyncExitStack() as stack:
+            for worker in workers:
+                await worker.start()
+                stack.push_async_callback(worker.stop)
+            dispatching = asyncio.create_task(_dispatch(ledger, spool, settings.engines, dispatchers), name="dispatchers")
             try:
                 yield Application(
-                    settings, changes, ledger, spool, Moderation(ledger), jobs, worker, dispatcher, metrics, titles,
+                    settings, changes, ledger, spool, Moderation(ledger), jobs, workers, dispatchers, metrics, titles,
                     dispatching)
             finally:
                 dispatching.cancel()
                 await asyncio.wait((dispatching,))
-        finally:
-            await worker.stop()
     finally:
         await ledger.close()
+
+
+async def _dispatch(ledger: Ledger, spool: Spool, engines: Collection[str], dispatchers: Collection[Dispatcher]) -> None:
+    await tidy(ledger, spool, engines)
+    async with asyncio.TaskGroup() as group:
+        for dispatcher in dispatchers:
+            group.create_task(dispatcher.run())

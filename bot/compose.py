@@ -8,35 +8,24 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.takes import Shelf, slug, together
+from bot.render import AnyPlan, AnyRequest, AnyTake, Desk, Rendered, render_take
+from bot.takes import Shelf, slug
 from models.decoding.sequence import Sequence, State
-from models.engines import ComposeRequest, Engine, Plan, Take
-from models.errors import KapelleError, RenderingError, ScoreError
-from models.rendering.roll import draw_roll
-from models.rendering.sound import SoundFormat, check_soundfont, default_soundfont, fluidsynth_program, render_sound
-from models.score.midi import write_midi
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A take with its files; there are none when it holds no notes."""
-
-    take: Take
-    files: Mapping[str, Path]  # midi, sound, roll
-    seconds: float  # of sound
+from models.engines import Engine
+from models.errors import KapelleError
 
 
 @dataclass(frozen=True)
 class Composition:
     """What came of a request: its takes in the order of their numbers, all in one folder."""
 
-    plan: Plan
+    plan: AnyPlan
     folder: Path
     takes: tuple[Rendered, ...]
     seconds: float  # from plan to last file
@@ -44,7 +33,7 @@ class Composition:
 
 @dataclass(frozen=True)
 class Planned:
-    plan: Plan
+    plan: AnyPlan
     folder: Path
 
 
@@ -58,7 +47,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Decoded:
-    take: Take
+    take: AnyTake
 
 
 @dataclass(frozen=True)
@@ -76,28 +65,7 @@ class Interrupted:
 Event = Planned | Stepped | Decoded | Finished | Interrupted
 
 
-@dataclass(frozen=True)
-class Desk:
-    """Where takes go and how they are to sound."""
-
-    out: Path
-    sound_format: SoundFormat = "ogg"
-    soundfont: Path | None = None  # None: the default one
-
-    def check(self, request: ComposeRequest) -> None:
-        """Find out what would keep the takes from being written, before anyone waits for them.
-
-        Raises RenderingError, OutputError or InputError.
-        """
-        fluidsynth_program()
-        if self.soundfont is None:
-            default_soundfont()
-        else:
-            check_soundfont(self.soundfont)
-        Shelf(self.out).check(request.takes, request.tokens, self.sound_format)
-
-
-def compose(engine: Engine, request: ComposeRequest, desk: Desk, report: Callable[[Event], None]) -> Composition:
+def compose(engine: Engine, request: AnyRequest, desk: Desk, report: Callable[[Event], None]) -> Composition:
     """Make all takes of a request and write them to a new folder; `report` is called on this thread.
 
     When something fails, or on KeyboardInterrupt, no more ids are made; takes that are decoded are still
@@ -107,7 +75,7 @@ def compose(engine: Engine, request: ComposeRequest, desk: Desk, report: Callabl
     """
     started = time.monotonic()
     plan = engine.plan(request)
-    with Shelf(desk.out).new_folder(f"{slug(request.title, request.artist)}-{request.seed}") as folder:
+    with Shelf(desk.out).new_folder(f"{slug(request.name)}-{request.seed}") as folder:
         report(Planned(plan, folder))
         pool = ThreadPoolExecutor(1, "rendering", initializer=_leave_interrupts_to_the_main_thread)
         rendering: list[Future[Rendered]] = []
@@ -120,8 +88,10 @@ def compose(engine: Engine, request: ComposeRequest, desk: Desk, report: Callabl
                 report(Finished(rendered[-1]))
 
         try:
-            _decode(engine, plan, report, lambda take: rendering.append(pool.submit(render_take, plan, take, folder, desk)),
-                    lambda: collect(wait=False))
+            def render(take: AnyTake) -> None:
+                rendering.append(pool.submit(render_take, engine, plan, take, folder, desk))
+
+            _decode(engine, plan, report, render, lambda: collect(wait=False))
             collect(wait=True)
         except BaseException as failure:
             if isinstance(failure, KeyboardInterrupt):
@@ -141,8 +111,8 @@ def compose(engine: Engine, request: ComposeRequest, desk: Desk, report: Callabl
 
 
 def _decode(
-    engine: Engine, plan: Plan, report: Callable[[Event], None],
-    render: Callable[[Take], None], between: Callable[[], None],
+    engine: Engine, plan: AnyPlan, report: Callable[[Event], None],
+    render: Callable[[AnyTake], None], between: Callable[[], None],
 ) -> None:
     sequences = engine.sequences(plan)
     handed: set[int] = set()
@@ -171,29 +141,6 @@ def _decode(
         for sequence in sequences:
             engine.batcher.cancel(sequence)
         raise
-
-
-def render_take(plan: Plan, take: Take, folder: Path, desk: Desk) -> Rendered:
-    """Write a take's MIDI file, sound and picture to a folder that exists: all of them or none.
-
-    Raises RenderingError; OSError where the folder is gone or its disk is full.
-    """
-    if not len(take.score):
-        return Rendered(take, {}, 0.0)
-    request = plan.request
-    title = " - ".join(text.strip() for text in (request.title, request.artist) if text.strip())
-    parameters = (f"take {take.number} of {request.takes}, {plan.engine}, {request.tokens} tokens, "
-                  f"temperature {request.temperature:g}, seed {request.seed}")
-    stem = f"take-{take.number}"
-    names = {"midi": f"{stem}.mid", "sound": f"{stem}.{desk.sound_format}", "roll": f"{stem}.png"}
-    try:
-        with together(names, folder) as drafts:
-            write_midi(take.score, drafts["midi"])
-            sound = render_sound(drafts["midi"], drafts["sound"], format=desk.sound_format, soundfont=desk.soundfont)
-            draw_roll(take.score, drafts["roll"], title=title, parameters=parameters, prime_seconds=take.prime_seconds)
-    except ScoreError as error:  # of our own making, so not the input's fault
-        raise RenderingError(f"take {take.number} could not be rendered: {error}") from error
-    return Rendered(take, {what: folder / name for what, name in names.items()}, sound.seconds)
 
 
 def _leave_interrupts_to_the_main_thread() -> None:

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -70,7 +70,7 @@ class Parts(Protocol):
     def ledger(self) -> Ledger: ...
 
     @property
-    def worker(self) -> Worker: ...
+    def workers(self) -> Sequence[Worker]: ...
 
     @property
     def metrics(self) -> Metrics: ...
@@ -265,7 +265,7 @@ class HealthServer:
         """How the parts are. Asks the ledger at most once a second, however many ask, and for 2 s at most."""
         return Vitals(
             gateway=_condition(self._gateway.is_ready() and self._gateway.ws is not None and self._gateway.ws.open),
-            worker=_condition(self._parts.worker.pid is not None),
+            worker=_condition(all(worker.pid is not None for worker in self._parts.workers)),
             backlog=await self._backlog.get())
 
     async def _healthz(self, request: web.Request) -> web.Response:

@@ -35,7 +35,7 @@ _STATES = {
     JobState.DONE: C_("state", "done"), JobState.FAILED: C_("state", "failed"), JobState.CANCELLED: C_("state", "cancelled"),
 }
 _LIMITS = {
-    "takes": N_("takes in one piece"), "tokens": N_("tokens (length)"), "jobs_at_once": N_("pieces at a time"),
+    "takes": N_("takes in one piece"), "tokens": N_("tokens (length)"), "seconds": N_("seconds of sound"), "jobs_at_once": N_("pieces at a time"),
     "jobs_a_day": N_("pieces a day"), "takes_a_day": N_("takes a day"), "channels": N_("channels"),
 }
 _ACTIONS = {
@@ -185,6 +185,7 @@ def quota(quota: Quota, language: str) -> str:
     lines = [
         text(language, "**What you may ask for here**"),
         line("takes", None, limits.takes), line("tokens", None, limits.tokens),
+        line("seconds", None, limits.seconds),
         line("jobs_at_once", quota.jobs_now, limits.jobs_at_once),
         line("jobs_a_day", quota.jobs_today, limits.jobs_a_day),
         line("takes_a_day", quota.takes_today, limits.takes_a_day),
@@ -408,6 +409,12 @@ def _why(refusal: Refusal, language: str) -> str:
         case Reason.TOO_MANY_TOKENS:
             return text(language, "{asked} tokens are too many: {limit} are allowed ({rule}). Ask for a shorter piece.",
                         asked=details["asked"], limit=details["limit"], rule=rule)
+        case Reason.TOO_MANY_SECONDS:
+            return text(language, "{asked} seconds are too many: {limit} are allowed ({rule}). Ask for a shorter piece.",
+                        asked=number(float(details["asked"]), language), limit=details["limit"], rule=rule)
+        case Reason.NO_AUDIO:
+            return text(language, "There is no model here that makes sound from a description, so I cannot do this. Whoever "
+                                  "runs me can change that: `kapelle models fetch musicgen-small`, then KAPELLE_ENGINES.")
         case Reason.TOO_MANY_AT_ONCE:
             return plural(language, "You may have {n} piece at a time ({rule}). Wait until one is done, or `/cancel` one.",
                           "You may have {n} pieces at a time ({rule}). Wait until one is done, or `/cancel` one.",
@@ -480,14 +487,18 @@ _SENTENCES: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern,
     (r"the artist may have at most (?P<limit>\d+) characters, not (?P<asked>[\d,]+)",
      N_("The artist is too long: {asked} characters, {limit} are possible.")),
     (r"the title may not contain control characters", N_("There are characters in the title that cannot be shown.")),
+    (r"describe the music in a few words", N_("Describe the music in a few words.")),
+    (r"the prompt may have at most (?P<limit>\d+) characters, not (?P<asked>[\d,]+)",
+     N_("The description is too long: {asked} characters, {limit} are possible.")),
+    (r"the prompt may not contain control characters", N_("There are characters in the description that cannot be shown.")),
     (r"the artist may not contain control characters", N_("There are characters in the artist that cannot be shown.")),
-    (r"(?P<what>tokens|takes|temperature|seed) must be between (?P<least>\S+) and (?P<most>\S+), not (?P<asked>.+)",
+    (r"(?P<what>tokens|takes|temperature|seed|seconds|top-k|top-p|guidance|stride) must be between (?P<least>\S+) and (?P<most>\S+), not (?P<asked>.+)",
      N_("{what} must be between {least} and {most}, not {asked}.")),
-    (r"(?P<what>tokens|takes|temperature|seed) must be a number, not (?P<asked>.*)",
+    (r"(?P<what>tokens|takes|temperature|seed|seconds|guidance) must be a number, not (?P<asked>.*)",
      N_("{what} must be a number, not “{asked}”.")),
-    (r"(?P<what>title|artist|tokens|takes|temperature|seed|stop_at_end) is not of the kind it should be",
+    (r"(?P<what>[a-z_]+) is not of the kind it should be",
      N_("{what} is not what it should be, such as a number or a text.")),
-    (r"the (?:title|artist) holds characters that are none", N_("There are characters in it that do not exist.")),
+    (r"the (?:title|artist|prompt) holds characters that are none", N_("There are characters in it that do not exist.")),
     (r"a report may have at most (?P<limit>[\d,]+) characters, not (?P<asked>[\d,]+)",
      N_("The report is too long: {asked} characters, {limit} are possible.")),
     (r"a reason may have at most (?P<limit>[\d,]+) characters, not (?P<asked>[\d,]+)",
@@ -502,7 +513,7 @@ _SENTENCES: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern,
     (r"a blocked word needs letters or digits, and a phrase may have at most (?P<limit>\d+) words",
      N_("A word needs letters or digits, and no more than {limit} words may be refused together.")),
     (r"at least (?P<limit>\d+) letters must stand before the \*", N_("At least {limit} letters must stand before the \\*.")),
-    (r"(?:takes|tokens|jobs_at_once|jobs_a_day|takes_a_day) must be between (?P<least>\S+) and (?P<most>\S+)",
+    (r"(?:takes|tokens|seconds|jobs_at_once|jobs_a_day|takes_a_day) must be between (?P<least>\S+) and (?P<most>\S+)",
      N_("A limit must be between {least} and {most}.")),
     (r"allowed channels are set for the guild or a role",
      N_("Channels are allowed on the server or for a role. Leave out channel.")),

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from models.engines import ENGINES
+from models.engines import ENGINES, Host
 from models.errors import InputError
 
 PREFIX = "KAPELLE_"
@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     data: Path = Path("data")  # fetched and converted models
     out: Path = Path("takes")  # where takes are written
     threads: int = Field(default=0, ge=0, le=1024)  # of one decoding process; 0 leaves it to torch
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # of MusicGen
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    audiocraft_python: Path | None = None  # an interpreter with audiocraft; None: the one that was installed, if any
 
     # The server (`kapelle run`)
     discord_token: SecretStr | None = Field(  # DISCORD_TOKEN is the name most hosts use
@@ -43,6 +46,7 @@ class Settings(BaseSettings):
     moderators_first: bool = True
     max_takes: int = Field(default=16, ge=1, le=16)  # limits of the machine
     max_tokens: int = Field(default=2048, ge=32, le=2048)
+    max_seconds: int = Field(default=30, ge=1, le=120)  # of sound that is not composed
     max_jobs_at_once: int = Field(default=3, ge=1)  # of one member, waiting and at work
     max_jobs_a_day: int = Field(default=100, ge=1)
     max_takes_a_day: int = Field(default=400, ge=1)
@@ -53,6 +57,10 @@ class Settings(BaseSettings):
         """Let torch use no more threads than are set. Only has an effect before torch is imported."""
         if self.threads:
             os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(self.threads)
+
+    @property
+    def host(self) -> Host:
+        return Host(self.data, self.device, self.precision)
 
     @property
     def database_url(self) -> str:
@@ -77,7 +85,7 @@ class Settings(BaseSettings):
             raise ValueError(f"one or more of {', '.join(ENGINES)} are needed{wrong}")
         return engines
 
-    @field_validator("soundfont", "data", "out", "discord_ca")
+    @field_validator("soundfont", "data", "out", "discord_ca", "audiocraft_python")
     @classmethod
     def _at_home(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -49,6 +50,18 @@ class Spool:
         async with aiofiles.open(self.folder(job_id) / checked(name), "rb") as file:
             return await file.read()
 
+    async def keep_file(self, job_id: int, name: str, contents: bytes) -> None:
+        """Write a file that a job works on; it is there whole or not at all. Raises OSError."""
+        folder = self.folder(job_id)
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        draft = folder / f".{checked(name)}.part"
+        async with aiofiles.open(draft, "wb") as file:
+            await file.write(contents)
+            await file.flush()
+            await asyncio.to_thread(os.fsync, file.fileno())
+        await asyncio.to_thread(os.replace, draft, folder / name)
+        await asyncio.to_thread(_settle, folder)
+
     async def jobs(self) -> list[int]:
         """Jobs that have a folder."""
         names = await asyncio.to_thread(lambda: os.listdir(self._folder) if self._folder.exists() else [])
@@ -83,6 +96,10 @@ class Spool:
                 draft.unlink() if draft.is_file() else shutil.rmtree(draft)
         _settle(self._folder)
         return folder
+
+    def inputs(self, name: str, files: Mapping[str, str]) -> dict[str, Path]:
+        """Where the files are that a job works on. Raises InputError for a name that is none of ours."""
+        return {what: self._folder / checked(name) / checked(file) for what, file in files.items()}
 
     def keep(self, folder: Path, made: Made) -> None:
         """Write the manifest of a take whose files are in the folder; from then on it is made, even if power fails.

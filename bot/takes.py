@@ -18,7 +18,6 @@ from models.errors import InputError, KapelleError
 LONGEST_SLUG = 60
 NAMELESS = "piece"
 _PLAIN_LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "æ": "ae", "œ": "oe", "ß": "ss", "þ": "th", "ð": "d"})
-_SECONDS_PER_ID = 0.25  # generous: three ids a note, and most music has more than two notes a second
 _BYTES_PER_SECOND = {"ogg": 20_000, "mp3": 24_000, "wav": 180_000}
 _BYTES_PER_TAKE = 1_000_000  # picture and MIDI file
 
@@ -37,9 +36,9 @@ def slug(*texts: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_SLUG].strip("-") or NAMELESS
 
 
-def space_needed(takes: int, tokens: int, sound_format: str = "ogg") -> int:
-    """Bytes that the files of so many takes may need; a generous guess."""
-    return takes * (_BYTES_PER_TAKE + int(tokens * _SECONDS_PER_ID * _BYTES_PER_SECOND[sound_format]))
+def space_needed(takes: int, seconds: float, sound_format: str = "ogg") -> int:
+    """Bytes that the files of so many takes of so many seconds may need; a generous guess."""
+    return takes * (_BYTES_PER_TAKE + int(seconds * _BYTES_PER_SECOND[sound_format]))
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,13 @@ class Shelf:
             raise OutputError(f"there is no permission to write to {existing}; choose another folder with --out")
         return free
 
-    def check(self, takes: int, tokens: int, sound_format: str) -> None:
-        """Whether so many takes could be written; writes nothing.
+    def check(self, takes: int, seconds: float, sound_format: str) -> None:
+        """Whether so many takes, each of so many seconds, could be written; writes nothing.
 
         Raises as `free_bytes` does, and OutputError when there is too little space.
         """
         free = self.free_bytes()
-        needed = space_needed(takes, tokens, sound_format)
+        needed = space_needed(takes, seconds, sound_format)
         if free < needed:
             raise OutputError(
                 f"the disk of {self.out} has {free / 1e6:.0f} MB left, {takes} takes may need {needed / 1e6:.0f} MB; "

@@ -50,6 +50,7 @@ class Moderation(commands.GroupCog, group_name="kapelle", group_description=_("F
     @app_commands.choices(limit=[
         Choice(name=_("takes in one piece"), value="takes"),
         Choice(name=_("tokens (length)"), value="tokens"),
+        Choice(name=_("seconds of sound"), value="seconds"),
         Choice(name=_("pieces at a time"), value="jobs_at_once"),
         Choice(name=_("pieces a day"), value="jobs_a_day"),
         Choice(name=_("takes a day"), value="takes_a_day"),

@@ -12,6 +12,9 @@ finished sequences into takes:
             take = engine.take(plan, sequence)
 
 Sequences of several plans may share the batcher; they join and leave between steps.
+
+Engines are of two kinds: those of the kind `midi` compose notes from a title, those of the kind `audio` make
+sound from a description.
 """
 
 from __future__ import annotations
@@ -20,9 +23,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from models.decoding.batcher import Batcher
 from models.decoding.sequence import Sequence
 from models.errors import InputError
 from models.pocket.attributes import Attributes
@@ -67,6 +69,21 @@ class ComposeRequest:
         if not (math.isfinite(self.temperature) and low <= self.temperature <= high):
             raise InputError(f"temperature must be between {low} and {high}, not {self.temperature}")
 
+    @property
+    def name(self) -> str:
+        """What the piece is called: title and artist."""
+        return " - ".join(text.strip() for text in (self.title, self.artist) if text.strip())
+
+    @property
+    def length(self) -> int:
+        """Steps of decoding that a take needs at most."""
+        return self.tokens
+
+    @property
+    def most_seconds(self) -> float:
+        """A generous guess of how long a take plays: three ids a note, and most music has more than two notes a second."""
+        return self.tokens * 0.25
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -94,38 +111,73 @@ class Take:
     prime_seconds: float | None  # where the prime ends; None when it holds no notes
 
 
+class Batches(Protocol):
+    """What runs sequences; `models.decoding.batcher.Batcher` does it one id a step."""
+
+    @property
+    def busy(self) -> bool: ...
+
+    def add(self, sequence: Sequence) -> None: ...
+
+    def cancel(self, sequence: Sequence) -> None: ...
+
+    def step(self) -> list[Sequence]: ...
+
+
 class Engine(Protocol):
-    """A loaded model that makes takes."""
+    """A loaded model that makes takes. Plans and takes are those of its kind (`Plan`, `AudioPlan`)."""
 
     name: str
-    batcher: Batcher
 
-    def plan(self, request: ComposeRequest) -> Plan: ...
+    @property
+    def batcher(self) -> Batches: ...
 
-    def sequences(self, plan: Plan) -> list[Sequence]: ...
+    def plan(self, request: Any) -> Any: ...
 
-    def take(self, plan: Plan, sequence: Sequence) -> Take: ...
+    def sequences(self, plan: Any) -> list[Sequence]: ...
+
+    def take(self, plan: Any, sequence: Sequence) -> Any: ...
 
 
-def _pocket(model: Path | None, data: Path) -> Engine:
+@dataclass(frozen=True)
+class Host:
+    """The machine that a model is loaded on."""
+
+    data: Path  # folder of fetched models
+    device: str = "auto"  # cpu, cuda, or whichever there is
+    precision: str = "auto"  # float32, bfloat16, int8, or what suits the device
+
+
+Kind = Literal["midi", "audio"]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An engine that may be asked for by its name."""
+
+    kind: Kind
+    process: str  # engines of one process share a worker
+    load: Callable[[Path | None, Host], Engine]  # a model folder; None: the engine's own
+
+
+def _pocket(model: Path | None, host: Host) -> Engine:
     from models.pocket.engine import PocketEngine
     return PocketEngine.load(model)
 
 
-def _la_composer(model: Path | None, data: Path) -> Engine:
+def _la_composer(model: Path | None, host: Host) -> Engine:
     from models.la_composer.engine import LaComposerEngine
-    return LaComposerEngine.load(model or data / "la-composer")
+    return LaComposerEngine.load(model or host.data / "la-composer")
 
 
-# name -> loader of a model folder (None: the default one), given the folder of fetched models
-ENGINES: Mapping[str, Callable[[Path | None, Path], Engine]] = {
-    "pocket": _pocket,
-    "la-composer": _la_composer,
+ENGINES: dict[str, Listed] = {
+    "pocket": Listed("midi", "compose", _pocket),
+    "la-composer": Listed("midi", "compose", _la_composer),
 }
 
 
-def load_engine(name: str, model: Path | None, data: Path) -> Engine:
+def load_engine(name: str, model: Path | None, host: Host) -> Engine:
     """Load an engine by its name. Raises InputError for an unknown name, CheckpointError for a bad model."""
     if name not in ENGINES:
         raise InputError(f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
-    return ENGINES[name](model, data)
+    return ENGINES[name].load(model, host)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.engines import ENGINES, ComposeRequest, load_engine
+from models.engines import ENGINES, ComposeRequest, Host, load_engine
 from models.errors import CheckpointError, InputError
 from models.pocket.weights import save_pocket
 from tests.pocket.building import small_network
@@ -47,18 +47,18 @@ def test_what_lies_outside_is_refused_with_one_line_that_says_what_is_wanted(
 
 def test_an_engine_is_loaded_by_its_name(tmp_path: Path) -> None:
     save_pocket(tmp_path / "model", small_network(), {})
-    engine = load_engine("pocket", tmp_path / "model", tmp_path)
+    engine = load_engine("pocket", tmp_path / "model", Host(tmp_path))
     assert engine.name == "pocket"
     assert not engine.batcher.busy
 
 
 def test_an_unknown_engine_is_bad_input_and_the_known_ones_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="musicgen") as error:
-        load_engine("musicgen", None, tmp_path)
+        load_engine("musicgen", None, Host(tmp_path))
     assert all(name in str(error.value) for name in ENGINES)
 
 
 @pytest.mark.parametrize("name", ["pocket", "la-composer"])
 def test_a_model_that_is_not_there_is_said_to_be_missing(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match="nothing here"):
-        load_engine(name, tmp_path / "nothing here", tmp_path)
+        load_engine(name, tmp_path / "nothing here", Host(tmp_path))

@@ -71,7 +71,7 @@ class Ledger:
 @dataclass
 class Bot:
     gateway: Gateway = field(default_factory=Gateway)
-    worker: Worker = field(default_factory=Worker)
+    workers: list[Worker] = field(default_factory=lambda: [Worker()])
     ledger: Ledger = field(default_factory=Ledger)
     metrics: Metrics = field(default_factory=Metrics)
 
@@ -123,7 +123,7 @@ async def test_a_fit_bot_says_so(get: Get) -> None:
     ("gateway", lambda bot: setattr(bot.gateway, "ready", False)),
     ("gateway", lambda bot: setattr(bot.gateway, "ws", None)),
     ("gateway", lambda bot: setattr(bot.gateway, "ws", Socket(open=False))),  # where the library still says it is ready
-    ("worker", lambda bot: setattr(bot.worker, "pid", None)),
+    ("worker", lambda bot: setattr(bot.workers[0], "pid", None)),
     ("ledger", lambda bot: setattr(bot.ledger, "error", RuntimeError("locked"))),
 ])
 async def test_a_part_that_is_gone_makes_it_unfit(bot: Bot, get: Get, part: str, change: Callable[[Bot], None]) -> None:

@@ -193,6 +193,7 @@ DETAILS: dict[Reason, dict[str, Any]] = {
     Reason.INVALID: {"text": "tokens must be between 32 and 2048, not 9000"},
     Reason.TOO_MANY_TAKES: {"asked": 16, "limit": 4, "rule": "role:77"},
     Reason.TOO_MANY_TOKENS: {"asked": 2048, "limit": 512, "rule": "channel:78"},
+    Reason.TOO_MANY_SECONDS: {"asked": 2048, "limit": 512, "rule": "channel:78"},
     Reason.TOO_MANY_AT_ONCE: {"limit": 3, "rule": "machine"},
     Reason.JOBS_A_DAY: {"limit": 10, "rule": "guild"},
     Reason.TAKES_A_DAY: {"asked": 8, "left": 2, "limit": 40, "rule": "guild"},
@@ -290,7 +291,7 @@ LISTS: dict[str, Callable[[str, str], str]] = {
     "history": lambda words, language: messages.history([named(words, words, id=HUGE)] * 8, 1, HUGE, language),
     "cancelled": lambda words, language: messages.cancelled(job(started_at=NOW), language),
     "quota": lambda words, language: messages.quota(
-        Quota(Limits(HUGE, HUGE, HUGE, HUGE, HUGE, tuple([HUGE] * 500)), {"takes": f"role:{HUGE}"}, HUGE, HUGE, HUGE),
+        Quota(Limits(HUGE, HUGE, HUGE, HUGE, HUGE, HUGE, tuple([HUGE] * 500)), {"takes": f"role:{HUGE}"}, HUGE, HUGE, HUGE),
         language),
     "help": lambda words, language: messages.help(language),
     "privacy": lambda words, language: messages.privacy(language),
@@ -298,7 +299,7 @@ LISTS: dict[str, Callable[[str, str], str]] = {
     "deleting": lambda words, language: messages.confirm_deleting(named(words, words), language),
     "files": lambda words, language: messages.all_files(named(words, words), 3, language),
     "limits": lambda words, language: messages.limits(
-        {f"role:{HUGE - n}": Limits(1, 32, 1, 1, 1, tuple([HUGE] * 90)) for n in range(50)}, language),
+        {f"role:{HUGE - n}": Limits(1, 32, 30, 1, 1, 1, tuple([HUGE] * 90)) for n in range(50)}, language),
     "limit_set": lambda words, language: messages.limit_set("guild", "channels", tuple([HUGE] * 200), language),
     "role": lambda words, language: messages.moderator_role_set(HUGE, language),
     "many_cancelled": lambda words, language: messages.many_cancelled([job(id=HUGE)] * 500, language),

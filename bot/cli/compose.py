@@ -39,8 +39,9 @@ def compose(
     settings.limit_threads()
     from bot.cli.progress import progress
     from bot.cli.summary import document, print_summary
-    from bot.compose import Desk, Event, Finished, Planned
+    from bot.compose import Event, Finished, Planned
     from bot.compose import compose as make
+    from bot.render import Desk
     from models.engines import ComposeRequest, load_engine
 
     for name, text in (("title", title), ("artist", artist)):
@@ -67,7 +68,7 @@ def compose(
     try:
         with progress() as report:
             with named_by_the_user(model):
-                loaded = load_engine(engine, model, settings.data)
+                loaded = load_engine(engine, model, settings.host)
             composition = make(loaded, request, desk, note)
     except KeyboardInterrupt as interrupt:
         if not ready:

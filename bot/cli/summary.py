@@ -28,6 +28,7 @@ def document(composition: Composition, model: Path | None, sound_format: str) ->
     plan = composition.plan
     request = asdict(plan.request)
     seed = request.pop("seed")
+    request["continuation"] = None if plan.request.continuation is None else str(plan.request.continuation)
     contents: dict[str, Any] = {
         "engine": plan.engine,
         "model": None if model is None else str(model),

@@ -283,7 +283,7 @@ class _JobDelivery:
 
     async def _card(self, job: Job) -> str:
         queued = await self._parts.jobs.place(job.id) if job.state is JobState.QUEUED else None
-        progress = self._parts.dispatcher.progress.get(job.id)
+        progress = self._parts.progress(job.id)
         place, wait = (queued.place, queued.wait) if queued is not None else (None, None)
         return messages.card(job, place, wait, progress.shares if progress is not None else (), job.language)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -44,15 +44,17 @@ class Counters(Protocol):
 
 
 class Dispatcher:
-    """Gives jobs to the worker, at most `jobs_at_once`, and writes what it says to the ledger.
+    """Gives the jobs of some engines to their worker, at most `jobs_at_once`, and writes what it says to the ledger.
 
     After a crash of several jobs each of them is tried alone; one that crashes alone three times fails.
     """
 
     def __init__(
-        self, ledger: Ledger, worker: LocalWorker, spool: Spool, metrics: Counters, *, jobs_at_once: int,
+        self, ledger: Ledger, worker: LocalWorker, spool: Spool, metrics: Counters, *, engines: Collection[str],
+        jobs_at_once: int,
     ) -> None:
         self._ledger, self._worker, self._spool, self._metrics = ledger, worker, spool, metrics
+        self._engines = frozenset(engines)
         self._jobs_at_once = jobs_at_once
         self._starting = asyncio.Lock()  # both tasks start jobs
         self._progress: dict[int, Progress] = {}
@@ -71,7 +73,7 @@ class Dispatcher:
         A ledger that cannot be used for a while, locked or without space, is waited for.
         """
         try:
-            await self._patiently(self._recover)
+            await _patiently(self._recover)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow())
                 group.create_task(self._feed())
@@ -81,21 +83,10 @@ class Dispatcher:
     # Jobs in
 
     async def _feed(self) -> None:
-        await self._patiently(self._start_waiting)
+        await _patiently(self._start_waiting)
         async for job_id in self._listener:
-            await self._patiently(partial(self._stop_if_over, job_id))
-            await self._patiently(self._start_waiting)
-
-    async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Do a step again until the ledger lets it happen. Steps may be done twice."""
-        wait_s = FIRST_WAIT_S
-        while True:
-            try:
-                return await step()
-            except LedgerError as error:
-                _LOG.error("%s; again in %.1f s", error, wait_s)
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            await _patiently(partial(self._stop_if_over, job_id))
+            await _patiently(self._start_waiting)
 
     async def _stop_if_over(self, job_id: int) -> None:
         if job_id not in self._sent:
@@ -114,7 +105,8 @@ class Dispatcher:
         if not self.worker_ready or len(self._sent) >= self._jobs_at_once:
             return
         line = await self._ledger.line()
-        for job in order([job for job in line.waiting if job.guild_id not in line.paused], line.at_work):
+        waiting = [job for job in line.waiting if job.guild_id not in line.paused and job.engine in self._engines]
+        for job in order(waiting, line.at_work):
             full = len(self._sent) >= self._jobs_at_once
             if full or (self._sent and (job.alone or any(other.alone for other in self._sent.values()))):
                 return
@@ -130,9 +122,10 @@ class Dispatcher:
         made = tuple(take.number for take in started.takes if take.state is not TakeState.PENDING)
         try:
             await self._worker.send(Start(
-                job.id, started.attempt, job.kind, job.engine, job.parameters, self._spool.folder(job.id).name, made))
+                job.id, started.attempt, job.kind, job.engine, job.parameters, self._spool.folder(job.id).name, made,
+                job.inputs))
         except WorkerGone:
-            await self._patiently(partial(self._ledger.requeue, job.id))
+            await _patiently(partial(self._ledger.requeue, job.id))
             self._forget(job.id)
 
     async def _adopt(self, job: Job) -> None:
@@ -141,14 +134,9 @@ class Dispatcher:
             await self._ledger.take_made(job.id, job.attempt, made.number, made.files, made.seconds, made.notes)
 
     async def _recover(self) -> None:
-        newest = await self._ledger.jobs(newest_first=True, limit=1)
-        highest = newest[0].id if newest else 0
-        for job_id in await self._spool.jobs():
-            if job_id > highest:  # of a ledger that was moved away or replaced: not ours to delete, nor to adopt
-                await self._spool.set_aside(job_id)
-            elif await self._ledger.job(job_id) is None:  # deleted while a worker still wrote
-                await self._spool.remove(job_id)
         for job in await self._ledger.jobs(JobState.RUNNING, JobState.RENDERING):
+            if job.engine not in self._engines:
+                continue
             await self._adopt(job)
             if not await self._ledger.delivering(job.id, job.attempt):  # some are missing
                 await self._ledger.requeue(job.id)
@@ -161,8 +149,8 @@ class Dispatcher:
 
     async def _follow(self) -> None:
         async for event in self._worker.events():
-            await self._patiently(partial(self._note, event))
-            await self._patiently(self._start_waiting)
+            await _patiently(partial(self._note, event))
+            await _patiently(self._start_waiting)
 
     async def _note(self, event: Event) -> None:
         match event:
@@ -221,3 +209,33 @@ class Dispatcher:
             else:
                 await self._ledger.requeue(job_id, strike=1.0 if begun and alone else 0.0, alone=begun)
             self._forget(job_id)
+
+
+async def tidy(ledger: Ledger, spool: Spool, engines: Collection[str]) -> None:
+    """Before any dispatcher runs: look after files without a job, and jobs without an engine."""
+    await _patiently(partial(_tidy, ledger, spool, engines))
+
+
+async def _tidy(ledger: Ledger, spool: Spool, engines: Collection[str]) -> None:
+    newest = await ledger.jobs(newest_first=True, limit=1)
+    highest = newest[0].id if newest else 0
+    for job_id in await spool.jobs():
+        if job_id > highest:  # of a ledger that was moved away or replaced: not ours to delete, nor to adopt
+            await spool.set_aside(job_id)
+        elif await ledger.job(job_id) is None:  # deleted while a worker still wrote
+            await spool.remove(job_id)
+    for job in await ledger.jobs(JobState.QUEUED, JobState.RUNNING, JobState.RENDERING):
+        if job.engine not in engines:
+            await ledger.fail(job.id, Failure.NO_MODEL, f"the engine {job.engine} is not among KAPELLE_ENGINES any more")
+
+
+async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
+    """Do a step again until the ledger lets it happen. Steps may be done twice."""
+    wait_s = FIRST_WAIT_S
+    while True:
+        try:
+            return await step()
+        except LedgerError as error:
+            _LOG.error("%s; again in %.1f s", error, wait_s)
+        await asyncio.sleep(wait_s)
+        wait_s = min(2 * wait_s, LONGEST_WAIT_S)

@@ -375,8 +375,8 @@ def _chosen(query: Select[Any], states: tuple[JobState, ...], guild_id: int | No
 def _job(row: JobRow, now: datetime, takes: list[TakeRow] | tuple[()]) -> Job:
     return Job(
         id=row.id, guild_id=row.guild_id, channel_id=row.channel_id, thread_id=row.thread_id, owner_id=row.owner_id,
-        language=row.language, kind=row.kind, engine=row.engine, parameters=row.parameters, priority=row.priority,
-        parent_id=row.parent_id, state=JobState(row.state), attempt=row.attempt, strikes=_strikes(row, now),
+        language=row.language, kind=row.kind, engine=row.engine, parameters=row.parameters, inputs=row.inputs,
+        priority=row.priority, parent_id=row.parent_id, state=JobState(row.state), attempt=row.attempt, strikes=_strikes(row, now),
         alone=row.alone, failure=row.failure, outcome=row.outcome, card_id=row.card_id, created_at=row.created_at,
         started_at=row.started_at, ended_at=row.ended_at,
         takes=tuple(TakeRecord(

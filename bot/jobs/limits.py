@@ -16,6 +16,7 @@ class Limits:
 
     takes: int | None = None
     tokens: int | None = None
+    seconds: int | None = None  # of sound that is not composed
     jobs_at_once: int | None = None
     jobs_a_day: int | None = None
     takes_a_day: int | None = None

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from models.musicgen.request import FRAMES_PER_SECOND
+
 
 class JobState(StrEnum):
     QUEUED = "queued"
@@ -63,7 +65,7 @@ class Job:
     thread_id: int | None
     owner_id: int
     language: str
-    kind: str  # of KINDS in bot.jobs.service
+    kind: str  # of REQUESTS in bot.jobs.requests
     engine: str
     parameters: Mapping[str, Any]  # fields of the kind's request, JSON
     priority: int  # higher goes first
@@ -79,6 +81,7 @@ class Job:
     started_at: datetime | None
     ended_at: datetime | None
     takes: tuple[TakeRecord, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)  # files it works on: field of the request -> name in the spool
 
     @property
     def seed(self) -> int:
@@ -86,8 +89,15 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The piece's name: title and artist as asked for."""
-        return " - ".join(str(self.parameters[key]) for key in ("title", "artist") if self.parameters.get(key))
+        """The piece's name: title and artist, or the description, as asked for."""
+        return " - ".join(str(self.parameters[key]) for key in ("title", "artist", "prompt") if self.parameters.get(key))
+
+    @property
+    def length(self) -> int:
+        """Steps of decoding that each of its takes needs at most."""
+        if "tokens" in self.parameters:
+            return int(self.parameters["tokens"])
+        return round(float(self.parameters["seconds"]) * FRAMES_PER_SECOND)
 
 
 @dataclass(frozen=True)

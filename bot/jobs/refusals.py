@@ -14,6 +14,7 @@ class Reason(StrEnum):
     INVALID = "invalid"  # text: what was asked for cannot be done as asked
     TOO_MANY_TAKES = "too_many_takes"  # asked, limit, rule
     TOO_MANY_TOKENS = "too_many_tokens"  # asked, limit, rule
+    TOO_MANY_SECONDS = "too_many_seconds"  # asked, limit, rule
     TOO_MANY_AT_ONCE = "too_many_at_once"  # limit, rule
     JOBS_A_DAY = "jobs_a_day"  # limit, rule
     TAKES_A_DAY = "takes_a_day"  # asked, left, limit, rule
@@ -24,6 +25,7 @@ class Reason(StrEnum):
     DRAINING = "draining"
     QUEUE_FULL = "queue_full"  # limit
     NO_ENGINE = "no_engine"  # engine, engines
+    NO_AUDIO = "no_audio"  # there is no engine that makes sound
     NOT_YOURS = "not_yours"
     NO_JOB = "no_job"  # number
     NO_TAKE = "no_take"  # number

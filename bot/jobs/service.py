@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.jobs import audit, quota
+from bot.jobs import audit, quota, requests
 from bot.jobs.database import storable
 from bot.jobs.guilds import is_blocked, limits_of, state_of, words_of
 from bot.jobs.ledger import Ledger, LedgerError, Line, Transaction
@@ -24,33 +23,30 @@ from bot.jobs.tables import BlockedRow, FavouriteRow, JobRow, QuotaRow, ReportRo
 from bot.jobs.waiting import estimate
 from bot.jobs.words import Words
 from bot.takes import space_needed
-from models.engines import SEEDS, ComposeRequest
-from models.errors import InputError
+from models.engines import ENGINES, ComposeRequest
 
-KINDS = ("midi",)
 LONGEST_REPORT = 1000  # characters
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.RENDERING)  # "at once"
 _NOT_OVER = (*_ACTIVE, JobState.DELIVERING)
-_TYPES: Mapping[str, tuple[type, ...]] = {  # of the fields of ComposeRequest, as JSON has them
-    "title": (str,), "artist": (str,), "tokens": (int,), "takes": (int,), "temperature": (int, float),
-    "seed": (int,), "stop_at_end": (bool,)}
 
 
 class JobService:
     """Accepts jobs and lets members see and change theirs. Raises Refusal, and LedgerError as the ledger does.
 
-    `jobs_at_once` are those the worker has at a time; `remove_files` removes what is in the spool of a job, `free_bytes`
-    is the space left there.
+    `jobs_at_once` are those a worker has at a time; `remove_files` removes what is in the spool of a job, `keep_file`
+    writes to it, `free_bytes` is the space left there.
     """
 
     def __init__(
         self, ledger: Ledger, machine: Limits, engines: Sequence[str], *, remove_files: Callable[[int], Awaitable[None]],
-        free_bytes: Callable[[], int], moderators_first: bool = True, longest_queue: int = 500, jobs_at_once: int = 8,
+        keep_file: Callable[[int, str, bytes], Awaitable[None]], free_bytes: Callable[[], int],
+        moderators_first: bool = True, longest_queue: int = 500, jobs_at_once: int = 8,
     ) -> None:
         self._ledger = ledger
         self._machine = machine
         self._engines = tuple(engines)
         self._remove_files = remove_files
+        self._keep_file = keep_file
         self._free_bytes = free_bytes
         self._moderators_first = moderators_first
         self._longest_queue = longest_queue
@@ -59,22 +55,22 @@ class JobService:
 
     async def submit(
         self, kind: str, engine: str, parameters: Mapping[str, Any], member: Member, place: Place, *,
-        parent_id: int | None = None,
+        parent_id: int | None = None, inputs: Mapping[str, bytes] | None = None,
     ) -> Queued:
         """Accept a job, or raise Refusal. All checks, the quota and the job itself are one transaction.
 
-        Takes and tokens that are not asked for are the usual ones, or as many as the limits allow where that is less.
+        Takes, tokens and seconds that are not asked for are the usual ones, or as many as the limits allow where that is
+        less. `inputs` are the contents of files that the job works on, by their names in the request.
         """
         free_bytes = await asyncio.to_thread(self._free_bytes)
         async with self._ledger.write() as transaction:
             await self._check_guild(transaction.session, parameters, member)
-            if kind not in KINDS:
-                raise Refusal(Reason.INVALID, text=f"there are jobs of the kinds {', '.join(KINDS)}")
-            if engine not in self._engines:
-                raise Refusal(Reason.NO_ENGINE, engine=engine, engines=self._engines)
             limits, rules = await self._limits(transaction.session, member, place.channel_id)
-            request = _request(parameters, limits)
-            if free_bytes < space_needed(request.takes, request.tokens):
+            request = requests.read(kind, parameters, limits)
+            offered = tuple(name for name in self._engines if ENGINES[name].kind == kind)
+            if engine not in offered:
+                raise Refusal(Reason.NO_ENGINE, engine=engine, engines=offered)
+            if free_bytes < space_needed(request.takes, request.most_seconds) + sum(map(len, (inputs or {}).values())):
                 raise Refusal(Reason.FULL_DISK)
             await self._check_limits(transaction, request, member, place, limits, rules)
             if parent_id is not None:
@@ -83,7 +79,8 @@ class JobService:
                     raise Refusal(Reason.NO_JOB, number=parent_id)
             row = JobRow(
                 guild_id=member.guild_id, channel_id=place.channel_id, thread_id=place.thread_id, owner_id=member.user_id,
-                language=member.language, kind=kind, engine=engine, parameters=asdict(request),
+                language=member.language, kind=kind, engine=engine, parameters=requests.parameters_of(request),
+                inputs={name: f"input-{name}" for name in inputs or {}},
                 priority=int(member.moderator and self._moderators_first), parent_id=parent_id, created_at=transaction.now,
                 state=JobState.QUEUED.value, takes=[
                     TakeRow(number=number, state=TakeState.PENDING.value) for number in range(1, request.takes + 1)])
@@ -91,11 +88,20 @@ class JobService:
             await transaction.session.flush()  # it gets its number
             transaction.enter(row, JobState.QUEUED)
             await quota.charge(transaction.session, row, transaction.now.date())
+            await self._keep(row, inputs or {})
             job = transaction.record(await transaction.job(row.id) or row)  # read back with all that belongs to it
         try:  # from here on it is accepted, whatever cannot be looked up
             return await self.place(job.id) or Queued(job, 0, None)
         except LedgerError:
             return Queued(job, 0, None)
+
+    async def _keep(self, job: JobRow, inputs: Mapping[str, bytes]) -> None:
+        """Files are there before the job is. Of one that does not come to be they are removed when the bot starts."""
+        try:
+            for name, contents in inputs.items():
+                await self._keep_file(job.id, job.inputs[name], contents)
+        except OSError as error:
+            raise Refusal(Reason.FULL_DISK) from error
 
     async def cancel(self, job_id: int, member: Member) -> Job:
         """Cancel an own job; moderators any of their guild."""
@@ -238,11 +244,11 @@ class JobService:
         if state.draining:
             raise Refusal(Reason.DRAINING)
         words = Words(await words_of(session, member.guild_id))
-        if any(words.found_in(text) for name in ("title", "artist") if isinstance(text := parameters.get(name), str)):
+        if any(words.found_in(text) for name in requests.WORDS if isinstance(text := parameters.get(name), str)):
             raise Refusal(Reason.WORD)
 
     async def _check_limits(
-        self, transaction: Transaction, request: ComposeRequest, member: Member, place: Place, limits: Limits,
+        self, transaction: Transaction, request: requests.Request, member: Member, place: Place, limits: Limits,
         rules: Mapping[str, str],
     ) -> None:
         session = transaction.session
@@ -250,8 +256,11 @@ class JobService:
             raise Refusal(Reason.CHANNEL, channels=limits.channels)
         if limits.takes is not None and request.takes > limits.takes:
             raise Refusal(Reason.TOO_MANY_TAKES, asked=request.takes, limit=limits.takes, rule=rules["takes"])
-        if limits.tokens is not None and request.tokens > limits.tokens:
-            raise Refusal(Reason.TOO_MANY_TOKENS, asked=request.tokens, limit=limits.tokens, rule=rules["tokens"])
+        if isinstance(request, ComposeRequest):
+            if limits.tokens is not None and request.tokens > limits.tokens:
+                raise Refusal(Reason.TOO_MANY_TOKENS, asked=request.tokens, limit=limits.tokens, rule=rules["tokens"])
+        elif limits.seconds is not None and request.seconds > limits.seconds:
+            raise Refusal(Reason.TOO_MANY_SECONDS, asked=request.seconds, limit=limits.seconds, rule=rules["seconds"])
         if limits.jobs_at_once is not None and await _active(session, member) >= limits.jobs_at_once:
             raise Refusal(Reason.TOO_MANY_AT_ONCE, limit=limits.jobs_at_once, rule=rules["jobs_at_once"])
         jobs, takes = await quota.used(session, member.guild_id, member.user_id, transaction.now.date())
@@ -291,26 +300,6 @@ class JobService:
     async def _wait(self, ahead: Sequence[Job], job: Job) -> Estimate | None:
         speeds = {engine: await self._ledger.speeds(engine) for engine in sorted({one.engine for one in (*ahead, job)})}
         return estimate(ahead, job, speeds, self._jobs_at_once)
-
-
-def _request(parameters: Mapping[str, Any], limits: Limits) -> ComposeRequest:
-    """What was asked for, which came from outside; a seed is drawn where there is none."""
-    fields = {name: value for name, value in parameters.items() if value is not None}
-    fields.setdefault("seed", secrets.randbelow(len(SEEDS)))
-    for name, usual, limit in (("takes", ComposeRequest.takes, limits.takes), ("tokens", ComposeRequest.tokens, limits.tokens)):
-        if limit is not None and limit < usual:
-            fields.setdefault(name, limit)
-    for name, value in fields.items():
-        if name not in _TYPES:
-            raise Refusal(Reason.INVALID, text="there is an option that is not known")
-        if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and name != "stop_at_end"):
-            raise Refusal(Reason.INVALID, text=f"{name} is not of the kind it should be")
-        if isinstance(value, str) and storable(value) != value:
-            raise Refusal(Reason.INVALID, text=f"the {name} holds characters that are none")
-    try:
-        return ComposeRequest(**{"title": "", **fields})
-    except (InputError, OverflowError) as error:  # OverflowError: a whole number no float can hold
-        raise Refusal(Reason.INVALID, text=str(error)) from error
 
 
 async def _own(transaction: Transaction, job_id: int, member: Member) -> JobRow:

@@ -91,6 +91,7 @@ class JobRow(Base):
     kind: Mapped[str]
     engine: Mapped[str]
     parameters: Mapped[dict[str, Any]]
+    inputs: Mapped[dict[str, Any]] = mapped_column(default=dict)  # name in the request -> file in the job's folder
     priority: Mapped[int]
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
     state: Mapped[str]

@@ -36,7 +36,7 @@ def estimate(ahead: Sequence[Job], job: Job, speeds: Mapping[str, Sequence[float
 def _ids(job: Job) -> int:
     """At most so many are still to be made."""
     takes = sum(take.state is TakeState.PENDING for take in job.takes) if job.takes else int(job.parameters["takes"])
-    return takes * int(job.parameters["tokens"])
+    return takes * job.length
 
 
 def _begun_after(job: Job, jobs_at_once: int, ahead: Sequence[tuple[Job, float]]) -> float:

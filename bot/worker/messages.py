@@ -14,11 +14,12 @@ class Start:
 
     job: int
     attempt: int
-    kind: str  # "midi"
+    kind: str  # "midi", "audio"
     engine: str
     parameters: Mapping[str, Any]
     folder: str  # name of the job's folder in the spool
     made: tuple[int, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)  # field of the request -> name in the folder
 
 
 @dataclass(frozen=True)

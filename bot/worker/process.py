@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bot.compose import Desk, render_take
 from bot.jobs.refusals import Failure
+from bot.jobs.requests import rebuilt
+from bot.render import AnyPlan, AnyTake, Desk, render_take
 from bot.settings import Settings
 from bot.spool import Spool
 from bot.worker.messages import (
@@ -41,13 +42,12 @@ from bot.worker.messages import (
     to_line,
 )
 from models.decoding.sequence import Sequence
-from models.engines import ComposeRequest, Engine, Plan, Take, load_engine
+from models.engines import Engine, Plan, load_engine
 from models.errors import InputError, KapelleError, RenderingError
 
 CRASHED = 70  # EX_SOFTWARE of sysexits.h
 PROGRESS_S = 0.25  # least time between two words about the progress of a job
 RENDERERS = 2  # takes rendered at once; FluidSynth is a process of its own
-KIND = "midi"
 _LONGEST_TEXT = 300  # characters of a failure
 _CHUNK = 65_536  # bytes of orders read at once
 _LOG = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class _Job:
 
     order: Start
     engine: Engine
-    plan: Plan
+    plan: AnyPlan
     folder: Path
     sequences: Mapping[int, Sequence]  # by take, of those that were not made before
     began: float  # monotonic, s
@@ -176,7 +176,7 @@ class Worker:
     def _start(self, order: Start) -> None:
         self._drop(order.job)  # an earlier attempt that nobody waits for any more
         try:
-            request = _request(order)
+            request = rebuilt(order.kind, order.parameters, self._spool.inputs(order.folder, order.inputs))
             engine = self._engine(order.engine)
             # From here on this job is to blame if the process does not survive it; for a model it was not.
             self._say(Progress(order.job, order.attempt, (0.0,) * request.takes, 0))
@@ -207,7 +207,7 @@ class Worker:
         if name not in self._engines:
             began = time.monotonic()
             try:
-                self._engines[name] = load_engine(name, None, self._settings.data)
+                self._engines[name] = load_engine(name, None, self._settings.host)
             except KapelleError as error:
                 raise _UnloadableError(str(error)) from error
             except Exception as error:  # a library that is missing, memory that is not enough
@@ -245,13 +245,13 @@ class Worker:
         self._say(Finished(job.order.job, job.order.attempt))
         del self._jobs[job.order.job]
 
-    def _render(self, job: _Job, take: Take, ids: int) -> Made:
+    def _render(self, job: _Job, take: AnyTake, ids: int) -> Made:
         """Runs on another thread."""
         try:
-            rendered = render_take(job.plan, take, job.folder, self._desk)
+            rendered = render_take(job.engine, job.plan, take, job.folder, self._desk)
             made = Made(
                 job.order.job, job.order.attempt, take.number, {what: path.name for what, path in rendered.files.items()},
-                rendered.seconds, len(take.score), ids)
+                rendered.seconds, rendered.notes, ids)
             self._spool.keep(job.folder, made)
         except OSError as error:
             raise _unwritable(error) from error
@@ -302,17 +302,10 @@ class Worker:
                 self._rendered(arrived)
 
 
-def _request(order: Start) -> ComposeRequest:
-    if order.kind != KIND:
-        raise InputError(f"jobs of the kind {order.kind!r} cannot be done; there is {KIND!r}")
-    try:
-        return ComposeRequest(**order.parameters)
-    except (TypeError, AttributeError) as error:
-        raise InputError("the parameters of the job are not those of a piece") from error
-
-
-def _outcome(plan: Plan) -> dict[str, Any]:
+def _outcome(plan: AnyPlan) -> dict[str, Any]:
     """What members are told about a plan, in JSON's terms."""
+    if not isinstance(plan, Plan):
+        return {"licence": plan.licence, "notices": list(plan.notices)}
     return {
         "matched_title": plan.matched_title,
         "matched_score": plan.matched_score,

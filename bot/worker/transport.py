@@ -46,10 +46,14 @@ class WorkerGone(KapelleError):  # noqa: N818 - it says what is the case
 
 
 class LocalWorker:
-    """Starts the worker, passes orders and events, and starts another one when it dies. Belongs to one event loop."""
+    """Starts a worker, passes orders and events, and starts another one when it dies. Belongs to one event loop.
 
-    def __init__(self, settings: Settings) -> None:
+    `process` says which engines it is for, as `models.engines.Listed` names it.
+    """
+
+    def __init__(self, settings: Settings, process: str = "compose") -> None:
         self._settings = settings
+        self.process = process
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -192,6 +196,8 @@ def _environment(settings: Settings, scratch: str) -> dict[str, str]:
         "SOUNDFONT": "" if settings.soundfont is None else settings.soundfont.absolute(),
         "THREADS": settings.threads,
         "LOG_LEVEL": settings.log_level,
+        "DEVICE": settings.device,
+        "PRECISION": settings.precision,
     }
     names = {f"{PREFIX}{name}" for name in given}
     return {name: value for name, value in kept.items() if name.upper() not in names} | {

@@ -15,7 +15,7 @@ import models.engines
 from bot.cli.app import run
 from models.decoding.batcher import Batcher
 from models.decoding.sequence import Sequence
-from models.engines import ComposeRequest, Plan, Take
+from models.engines import ComposeRequest, Host, Plan, Take
 from models.errors import CheckpointError
 from models.pocket.attributes import Attributes
 from models.vocabulary.los_angeles import DURATION, NO_DRUMS, PITCH, START, decode
@@ -94,12 +94,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> SmallEngine:
     """The engine that `compose` gets for the name `pocket`; a model that is named must be a folder."""
     engine = SmallEngine()
 
-    def load(model: Path | None, data: Path) -> SmallEngine:
+    def load(model: Path | None, host: Host) -> SmallEngine:
         if model is not None and not model.is_dir():
             raise CheckpointError(f"{model} is no model")
         return engine
 
-    monkeypatch.setattr(models.engines, "ENGINES", {"pocket": load})
+    monkeypatch.setattr(models.engines, "ENGINES", {"pocket": models.engines.Listed("midi", "compose", load)})
     return engine
 
 

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -72,11 +70,12 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
         changes = Changes()
         ledger = await Ledger.open(settings.database_url, changes)
         try:
-            spool, nobody = Spool(settings.spool), cast(Any, SimpleNamespace(progress={}))  # decodes nothing
+            spool = Spool(settings.spool)
             jobs = JobService(
-                ledger, machine_limits(settings), settings.engines, remove_files=spool.remove, free_bytes=spool.free_bytes)
+                ledger, machine_limits(settings), settings.engines, remove_files=spool.remove, keep_file=spool.keep_file,
+                free_bytes=spool.free_bytes)
             application = Application(
-                settings, changes, ledger, spool, Moderation(ledger), jobs, nobody, nobody, Metrics(), Titles())
+                settings, changes, ledger, spool, Moderation(ledger), jobs, (), (), Metrics(), Titles())  # decodes nothing
             bot = KapelleBot(application)
             serving = asyncio.create_task(bot.serve(double.token))
             try:

@@ -34,12 +34,13 @@ class Class:
 
     def __init__(self, double: DiscordDouble, ledger: Ledger, spool: Spool, settings: Settings) -> None:
         self.double, self.ledger, self.spool, self.settings = double, ledger, spool, settings
-        self.jobs = JobService(ledger, Limits(), ["pocket"], remove_files=spool.remove, free_bytes=spool.free_bytes)
+        self.jobs = JobService(ledger, Limits(), ["pocket"], remove_files=spool.remove, keep_file=spool.keep_file,
+                               free_bytes=spool.free_bytes)
         self.progress: dict[int, Any] = {}
         self.metrics = Metrics()
         self.parts: Any = SimpleNamespace(  # what of an application is needed here
             settings=settings, ledger=ledger, changes=ledger.changes, spool=spool, jobs=self.jobs, metrics=self.metrics,
-            moderation=Moderation(ledger), dispatcher=SimpleNamespace(progress=self.progress),
+            moderation=Moderation(ledger), progress=self.progress.get,
             titles=SimpleNamespace(suggest=lambda text, limit=25: []))
         self.anna = double.member("Anna", locale="en")
         self._running: list[asyncio.Task[None]] = []

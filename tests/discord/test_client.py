@@ -64,8 +64,7 @@ async def test_commands_are_registered_again_only_where_they_changed(kapelle: Cl
     everywhere = f"/applications/{kapelle.double.application_id}/commands"
     for _ in range(2):
         async with serving(kapelle):
-            pass
-        await asyncio.sleep(0)
+            await kapelle.double.wait_for(lambda: any(json.loads((kapelle.settings.data / FILE).read_text()).values()))
     assert registrations(kapelle.double) == [everywhere]
     (kapelle.settings.data / FILE).write_text(json.dumps({f"{kapelle.double.application_id}/everywhere": "old"}))
     async with serving(kapelle):

@@ -36,9 +36,13 @@ class Clock:
 async def no_files(job_id: int) -> None: ...
 
 
+async def kept_nowhere(job_id: int, name: str, contents: bytes) -> None: ...
+
+
 def service_of(ledger: Ledger, **changed: Any) -> JobService:
     return JobService(ledger, changed.pop("machine", Limits()), changed.pop("engines", ("pocket",)),
                       remove_files=changed.pop("remove_files", no_files),
+                      keep_file=changed.pop("keep_file", kept_nowhere),
                       free_bytes=changed.pop("free_bytes", lambda: 10**12), **changed)
 
 
@@ -71,5 +75,5 @@ def job(number: int, owner_id: int = 1, **changed: Any) -> Job:
         "guild_id": GUILD, "channel_id": CHANNEL, "thread_id": None, "language": "en", "kind": "midi", "engine": "pocket",
         "priority": 0, "parent_id": None, "state": JobState.QUEUED, "attempt": 0, "strikes": 0.0, "alone": False,
         "failure": None, "outcome": {}, "card_id": None, "created_at": datetime(2026, 1, 1, tzinfo=UTC),
-        "started_at": None, "ended_at": None}
+        "started_at": None, "ended_at": None, "inputs": {}}
     return Job(id=number, owner_id=owner_id, parameters=parameters, **(fields | changed))

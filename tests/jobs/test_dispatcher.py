@@ -20,6 +20,7 @@ from bot.worker.transport import WorkerGone
 from tests.jobs.building import ANNA, ask, service_of
 
 FILES = {"midi": "take-1.mid"}
+ENGINES = ("pocket",)
 
 
 class Nobody:
@@ -62,8 +63,10 @@ class Counts:
 @asynccontextmanager
 async def at_work(ledger: Ledger, folder: Path, *, jobs_at_once: int = 2) -> AsyncIterator[tuple[Nobody, Counts]]:
     worker, counts = Nobody(), Counts()
+    spool = Spool(folder)
+    await dispatching.tidy(ledger, spool, ENGINES)
     running = asyncio.create_task(Dispatcher(
-        ledger, worker, Spool(folder), counts, jobs_at_once=jobs_at_once).run())  # type: ignore[arg-type]
+        ledger, worker, spool, counts, engines=ENGINES, jobs_at_once=jobs_at_once).run())  # type: ignore[arg-type]
     await asyncio.sleep(0)
     worker.say(Ready(1, ()))
     try:

@@ -9,7 +9,7 @@ import torch
 
 from models.checkpoints.local_transformer import convert, load_local_transformer
 from models.decoding.sequence import Sequence
-from models.engines import ComposeRequest, Plan, Take, load_engine
+from models.engines import ComposeRequest, Host, Plan, Take, load_engine
 from models.errors import CheckpointError
 from models.la_composer.engine import IMPROVISED, TITLES, LaComposerDecoder, LaComposerEngine
 from models.la_composer.titles_database import convert_titles
@@ -153,7 +153,7 @@ def test_past_the_last_position_reading_starts_anew_at_a_note(folder: Path) -> N
 
 def test_a_missing_model_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"kapelle models fetch la-composer.*--model PATH"):
-        load_engine("la-composer", None, tmp_path)
+        load_engine("la-composer", None, Host(tmp_path))
 
 
 def test_a_network_of_another_vocabulary_is_refused(tmp_path: Path) -> None:

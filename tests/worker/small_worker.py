@@ -16,7 +16,7 @@ import models.engines
 from bot.worker.__main__ import main
 from models.decoding.batcher import Batcher
 from models.decoding.sequence import Sequence
-from models.engines import ComposeRequest, Engine, Plan, Take
+from models.engines import ComposeRequest, Engine, Host, Plan, Take
 from models.errors import CheckpointError, InputError
 from models.pocket.attributes import Attributes
 from models.vocabulary.los_angeles import DURATION, NO_DRUMS, PITCH, START, decode
@@ -84,16 +84,17 @@ class SmallEngine:
         return Take(sequence.take, ids, len(sequence.prime), decode(ids), None)
 
 
-def broken(model: Path | None, data: Path) -> Engine:
+def broken(model: Path | None, host: Host) -> Engine:
     raise CheckpointError("the model is damaged;\nfetch it again")
 
 
-def exploding(model: Path | None, data: Path) -> Engine:
+def exploding(model: Path | None, host: Host) -> Engine:
     raise MemoryError
 
 
 if __name__ == "__main__":
     models.engines.ENGINES = {
-        "pocket": lambda model, data: SmallEngine("pocket"), "other": lambda model, data: SmallEngine("other"),
-        "broken": broken, "exploding": exploding}
+        name: models.engines.Listed("midi", "compose", load) for name, load in {
+            "pocket": lambda model, host: SmallEngine("pocket"), "other": lambda model, host: SmallEngine("other"),
+            "broken": broken, "exploding": exploding}.items()}
     sys.exit(main())

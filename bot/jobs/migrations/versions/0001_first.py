@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("engine", sa.String(), nullable=False),
         sa.Column("parameters", sa.JSON(), nullable=False),
+        sa.Column("inputs", sa.JSON(), nullable=False),
         sa.Column("priority", sa.BigInteger(), nullable=False),
         sa.Column("parent_id", sa.Integer(), nullable=True),
         sa.Column("state", sa.String(), nullable=False),

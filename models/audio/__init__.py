@@ -1,0 +1,1 @@
+"""Sound as samples: reading what members send, loudness, and writing files."""

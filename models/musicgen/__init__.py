@@ -1,0 +1,1 @@
+"""MusicGen: text and melodies become sound."""
