@@ -62,21 +62,21 @@ async def opened(settings: Settings) -> AsyncIterator[Application]:
         spool = Spool(settings.spool)
         ledger.entered = metrics.job
         together: dict[str, list[str]] = {}  # engines, by the process that they share
-        for name in settings.engines:
+        for name in settings.served:
             together.setdefault(ENGINES[name].process, []).append(name)
         workers = tuple(LocalWorker(settings, process) for process in together)
         dispatchers = tuple(
             Dispatcher(ledger, worker, spool, metrics, engines=engines, jobs_at_once=settings.jobs_at_once)
             for worker, engines in zip(workers, together.values(), strict=True))
         jobs = JobService(
-            ledger, machine_limits(settings), settings.engines, moderators_first=settings.moderators_first,
+            ledger, machine_limits(settings), settings.served, moderators_first=settings.moderators_first,
             jobs_at_once=settings.jobs_at_once, remove_files=spool.remove, keep_file=spool.keep_file,
-            free_bytes=spool.free_bytes)
+            free_bytes=spool.free_bytes, installed=lambda name: ENGINES[name].installed(settings.data))
         async with AsyncExitStack() as stack:
             for worker in workers:
                 await worker.start()
                 stack.push_async_callback(worker.stop)
-            dispatching = asyncio.create_task(_dispatch(ledger, spool, settings.engines, dispatchers), name="dispatchers")
+            dispatching = asyncio.create_task(_dispatch(ledger, spool, settings.served, dispatchers), name="dispatchers")
             try:
                 yield Application(
                     settings, changes, ledger, spool, Moderation(ledger), jobs, workers, dispatchers, metrics, titles,

@@ -13,21 +13,26 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from bot.render import AnyPlan, AnyRequest, AnyTake, Desk, Rendered, render_take
+from bot.render import AnyPlan, AnyRequest, AnyTake, Desk, Rendered, TakeT, render_take
 from bot.takes import Shelf, slug
 from models.decoding.sequence import Sequence, State
-from models.engines import Engine
+from models.engines import Engine, Plan
 from models.errors import KapelleError
+from models.musicgen.request import AudioPlan
+
+
+PlanT = TypeVar("PlanT", Plan, AudioPlan)
 
 
 @dataclass(frozen=True)
-class Composition:
+class Composition(Generic[PlanT, TakeT]):
     """What came of a request: its takes in the order of their numbers, all in one folder."""
 
-    plan: AnyPlan
+    plan: PlanT
     folder: Path
-    takes: tuple[Rendered, ...]
+    takes: tuple[Rendered[TakeT], ...]
     seconds: float  # from plan to last file
 
 
@@ -52,7 +57,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Finished:
-    rendered: Rendered
+    rendered: Rendered[Any]
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Interrupted:
 Event = Planned | Stepped | Decoded | Finished | Interrupted
 
 
-def compose(engine: Engine, request: AnyRequest, desk: Desk, report: Callable[[Event], None]) -> Composition:
+def compose(engine: Engine, request: AnyRequest, desk: Desk, report: Callable[[Event], None]) -> Composition[Any, Any]:
     """Make all takes of a request and write them to a new folder; `report` is called on this thread.
 
     When something fails, or on KeyboardInterrupt, no more ids are made; takes that are decoded are still
@@ -78,8 +83,8 @@ def compose(engine: Engine, request: AnyRequest, desk: Desk, report: Callable[[E
     with Shelf(desk.out).new_folder(f"{slug(request.name)}-{request.seed}") as folder:
         report(Planned(plan, folder))
         pool = ThreadPoolExecutor(1, "rendering", initializer=_leave_interrupts_to_the_main_thread)
-        rendering: list[Future[Rendered]] = []
-        rendered: list[Rendered] = []
+        rendering: list[Future[Rendered[Any]]] = []
+        rendered: list[Rendered[Any]] = []
 
         def collect(*, wait: bool) -> None:
             while rendering and (wait or rendering[0].done()):

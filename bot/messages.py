@@ -16,6 +16,7 @@ from bot.escaping import CUT, copyable, plain
 from bot.jobs.records import Estimate, Job, JobState, Queued, TakeRecord, TakeState
 from bot.jobs.refusals import Failure, Reason, Refusal
 from bot.languages import C_, N_, plural, text, word
+from models.engines import COMPOSED
 
 if TYPE_CHECKING:
     from bot.jobs.audit import AuditEntry
@@ -35,7 +36,8 @@ _STATES = {
     JobState.DONE: C_("state", "done"), JobState.FAILED: C_("state", "failed"), JobState.CANCELLED: C_("state", "cancelled"),
 }
 _LIMITS = {
-    "takes": N_("takes in one piece"), "tokens": N_("tokens (length)"), "seconds": N_("seconds of sound"), "jobs_at_once": N_("pieces at a time"),
+    "takes": N_("takes in one piece"), "tokens": N_("tokens (length)"), "seconds": N_("seconds of sound"),
+    "jobs_at_once": N_("pieces at a time"),
     "jobs_a_day": N_("pieces a day"), "takes_a_day": N_("takes a day"), "channels": N_("channels"),
 }
 _ACTIONS = {
@@ -46,7 +48,7 @@ _ACTIONS = {
 }
 _PERMISSIONS = frozenset({  # as Discord shows them
     N_("View Channel"), N_("Send Messages"), N_("Send Messages in Threads"), N_("Create Public Threads"),
-    N_("Attach Files"), N_("Embed Links"), N_("Read Message History"),
+    N_("Attach Files"), N_("Read Message History"),
 })
 
 
@@ -74,9 +76,11 @@ def card(job: Job, place: int | None, wait: Estimate | None, shares: Sequence[fl
         case JobState.QUEUED:
             lines.append(_waiting(place, wait, language) if place else text(language, "Waiting in the queue."))
         case JobState.RUNNING:
-            lines.append(text(language, "Composing: {bar}", bar=_bar(shares)))
+            lines.append(text(language, "Composing: {bar}", bar=_bar(shares)) if job.kind == "midi"
+                         else text(language, "In the making: {bar}", bar=_bar(shares)))
         case JobState.RENDERING:
-            lines.append(text(language, "The notes are there. Sound and pictures are being made."))
+            lines.append(text(language, "The notes are there. Sound and pictures are being made.") if job.kind == "midi"
+                         else text(language, "It is decoded. Sound and pictures are being made."))
         case JobState.DELIVERING:
             lines.append(text(language, "Everything is made and is being posted."))
         case JobState.DONE:
@@ -93,31 +97,35 @@ def card(job: Job, place: int | None, wait: Estimate | None, shares: Sequence[fl
 
 def take_caption(job: Job, take: TakeRecord, language: str) -> str:
     """What a take is; leaves room for `parameters` in the same message."""
-    lines = [
-        text(language, "**Take {number} of {takes}** · {name} · {time} · {notes}",
-             number=take.number, takes=_takes(job), name=name(job), time=_clock(take.seconds),
-             notes=plural(language, "{n} note", "{n} notes", take.notes)),
-        *_matched(job, language), *_notices(job, language), _licence(job.engine, language)]
+    said = [text(language, "**Take {number} of {takes}** · {name} · {time}",
+                 number=take.number, takes=_takes(job), name=name(job), time=_clock(take.seconds))]
+    if job.kind == "midi":
+        said.append(plural(language, "{n} note", "{n} notes", take.notes))
+    lines = [" · ".join(said), *_matched(job, language), *_notices(job, language), _licence(job, language)]
     return _message(lines)
 
 
 def parameters(job: Job, language: str | None = None) -> str:
-    """A code block with the command that makes the job again: one tap copies it. At most 400 characters.
+    """A code block with the command that makes the job again: one tap copies it. At most 500 characters.
 
     Options are named as those see them who speak the language, the job's where none is given.
     """
     asked = job.parameters
-    options: list[tuple[str, object]] = [("title", copyable(str(asked.get("title", "")), 80))]
-    if artist := copyable(str(asked.get("artist", "")), 80):
-        options.append(("artist", artist))
+    options: list[tuple[str, object]] = []
+    if job.kind == "audio":
+        options.append(("prompt", copyable(str(asked.get("prompt", "")), 200)))
+    else:
+        options.append(("title", copyable(str(asked.get("title", "")), 80)))
+        if artist := copyable(str(asked.get("artist", "")), 80):
+            options.append(("artist", artist))
     options += [(option, asked[option]) for option in ("tokens", "takes") if option in asked]
-    if "temperature" in asked:
-        options.append(("temperature", f"{float(asked['temperature']):g}"))
-    options.append(("engine", copyable(job.engine, 32)))
+    options += [(option.replace("_", "-"), f"{float(asked[option]):g}")
+                for option in ("seconds", "temperature", "guidance", "top_k", "top_p", "stride") if option in asked]
+    options.append(("engine", copyable(job.engine, 48)))
     options += [("seed", asked["seed"])] if "seed" in asked else []
-    options += [("stop-at-end", True)] if asked.get("stop_at_end") else []
+    options += [(option, True) for option in ("stop-at-end", "video") if asked.get(option.replace("-", "_"))]
     named = " ".join(f"{word(language or job.language, 'option', option)}:{value}" for option, value in options)
-    return f"```\n/midi {named}\n```"
+    return f"```\n/{job.kind} {named}\n```"
 
 
 def sound_left_out(language: str) -> str:
@@ -147,6 +155,14 @@ def failure(job: Job, language: str) -> str:
         case Failure.FORBIDDEN:
             why = text(language, "I may not post there any more. What was made is kept: `/take {number}` shows it. "
                                  "A moderator can give me my permissions back.", number=job.id)
+        case Failure.TOO_MANY_THREADS:
+            why = text(language, "There are as many open threads on this server as Discord allows, so I could open none. "
+                                 "A moderator can close some; then try again.")
+        case Failure.TURNED_DOWN:
+            why = text(language, "Discord does not let me post it. What was made is kept: `/take {number}` shows it.",
+                       number=job.id)
+        case Failure.LOST:
+            why = text(language, "Nothing of it could be posted.")
         case _:
             why = text(language, "Something went wrong on my side. Please try again.")
     return f"{why} {_counted(job.failure == Failure.REFUSED, language)}"
@@ -166,6 +182,11 @@ def queue(waiting: Sequence[Queued], language: str) -> str:
 def cancelled(job: Job, language: str) -> str:
     return text(language, "#{number} is cancelled. {counted}", number=job.id,
                 counted=_counted(job.started_at is not None, language))
+
+
+def posted_again(job_id: int, takes: int, language: str) -> str:
+    return plural(language, "Posted again: {n} take of #{number}.", "Posted again: {n} takes of #{number}.", takes,
+                  number=job_id)
 
 
 def quota(quota: Quota, language: str) -> str:
@@ -197,7 +218,7 @@ def quota(quota: Quota, language: str) -> str:
 
 
 def history(jobs: Sequence[Job], page: int, pages: int, language: str) -> str:
-    if not jobs:
+    if not jobs and pages == 1:
         return text(language, "Nothing has been made yet. `/midi` asks for the first piece.")
     lines = [text(language, "**Pieces**, page {page} of {pages}", page=page, pages=pages)]
     for job in jobs:
@@ -216,6 +237,8 @@ def help(language: str) -> str:
                        "- **takes** is how many pieces you get\n"
                        "- **temperature** is how daring they are: 0.5 is tame, 1.2 is wild\n"
                        "- the same **seed** gives the same piece again"),
+        text(language, "Type `/audio` with a description, and I make sound of it where whoever runs me has the model for it. "
+                       "It can follow a melody that you attach, or carry on a sound."),
         text(language, "`/queue` shows how far your pieces are, `/history` what was made, `/take 12.1` posts a take again, "
                        "`/quota` what you may still ask for, `/privacy` what I know about you."),
         text(language, "Try one of these:"),
@@ -391,6 +414,14 @@ def refusal(refusal: Refusal, language: str) -> str:
     return _message([_why(refusal, language), _counted(refusal.charged, language)])
 
 
+def unforeseen(number: str, language: str) -> str:
+    """Of what nobody foresaw, and the log has under that number. What was accepted before it says so by itself."""
+    return _message([
+        text(language, "Something went wrong, and it was not your fault. Try again in a moment. If it happens again, tell a "
+                       "moderator this number: {number}", number=number),
+        _counted(False, language)])
+
+
 def name(job: Job) -> str:
     """The piece's name, harmless; its number where nothing of it can be seen."""
     return plain(job.name, _LONGEST_NAME) or f"#{job.id}"
@@ -448,14 +479,25 @@ def _why(refusal: Refusal, language: str) -> str:
         case Reason.NO_ENGINE:
             return text(language, "There is no engine {engine} here. Choose one of these: {engines}",
                         engine=plain(str(details["engine"])), engines=_listed([plain(one) for one in details["engines"]]))
+        case Reason.NO_WEIGHTS:
+            return text(language, "The model {engine} is not on this machine, so I cannot do this. Whoever runs me can change "
+                                  "that: `kapelle models fetch {name}`; `kapelle doctor` says what else is missing.",
+                        engine=plain(str(details["engine"])), name=copyable(str(details["engine"]), 48))
+        case Reason.NO_MELODY:
+            return text(language, "The engine {engine} cannot follow a melody. Choose one that is called melody, or leave the "
+                                  "melody out.", engine=plain(str(details["engine"])))
+        case Reason.TOO_LARGE:
+            return text(language, "The file is too large: {limit} MB are possible.", limit=details["limit"])
+        case Reason.UNREADABLE:
+            return text(language, "I could not fetch the file. Attach it again.")
         case Reason.NOT_YOURS:
             return text(language, "That belongs to somebody else. Only they and moderators can do this.")
         case Reason.NO_JOB:
             return text(language, "There is no piece #{number} here. `/history` shows those there are.",
                         number=plain(str(details["number"])))
         case Reason.NO_TAKE:
-            return text(language, "There is no take {number} to show: it was not made, or holds no notes. "
-                                  "`/history` shows the pieces.", number=plain(str(details["number"])))
+            return text(language, "There is no take {number} to show: it was not made, holds no notes, or its files are "
+                                  "gone. `/history` shows the pieces.", number=plain(str(details["number"])))
         case Reason.OVER:
             return text(language, "It is over already, so there is nothing to cancel. `/queue` shows what is not.")
         case Reason.MODERATORS_ONLY:
@@ -523,6 +565,27 @@ _SENTENCES: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern,
      N_("“{asked}” is no limit. Write a number, channels such as #music, or - for no limit.")),
     (r"a limit is of a role or of a channel", N_("Name a role or a channel, not both.")),
     (r"no known title resembles the request", N_("No title I know resembles this one.")),
+    (r"input-\w+ is no sound file; .+",
+     N_("The file holds no sound that I can read. I read wav, flac, ogg, mp3, m4a, aac, mp4, webm and mov.")),
+    (r"input-\w+ is silent.*", N_("The file is silent. Record it again, louder.")),
+    (r"input-\w+ is .+; at least (?P<least>\S+) s are needed",
+     N_("The file is too short: at least {least} seconds are needed.")),
+    (r"input-\w+ is empty", N_("The file is empty.")),
+    (r"input-\w+ is (?:cut short|damaged).*", N_("The file is damaged or cut short. Send it again, or save it as wav or mp3.")),
+    (r"input-\w+ .+", N_("I cannot use this file. Save it as wav or mp3 and send that.")),
+    (r"(?P<engine>\S+) cannot follow a melody; (?P<able>.+) can", N_("{engine} cannot follow a melody; these can: {able}.")),
+    (r"the sound to carry on takes (?P<there>[\d.]+) s already; ask for more than that, not for (?P<asked>[\d.]+) s",
+     N_("What is to be carried on takes {there} seconds already. Ask for more than that, not for {asked}.")),
+    (r"a sound of more than (?P<limit>[\d.]+) seconds cannot be carried on",
+     N_("A sound of more than {limit} seconds cannot be carried on.")),
+    (r"following a melody and carrying on a sound need MusicGen, which is not installed here",
+     N_("Following a melody and carrying on a sound need MusicGen, which is not installed here.")),
+    (r"this is not MusicGen: the pocket model composed it, and a SoundFont plays it",
+     N_("This is not MusicGen: the pocket model composed it, and a SoundFont plays it.")),
+    (r"the end of the prompt was left out: it is too long", N_("The end of the description was left out: it is too long.")),
+    (r"the first (?P<seconds>[\d.]+) s of the melody are followed", N_("The first {seconds} seconds of the melody are followed.")),
+    (r"the piece has (?P<asked>[\d,]+) notes; at most (?P<limit>[\d,]+) can be carried on",
+     N_("The piece has {asked} notes; at most {limit} can be carried on.")),
     (r"no close match: the nearest title is (?P<title>.+) with (?P<score>[\d.]+) of 100, .+, so the piece is improvised",
      N_("No title I know is close (nearest: {title}, {score} of 100), so the piece is improvised.")),
     (r"no known title resembles the request, so the piece is improvised",
@@ -575,6 +638,8 @@ def _asked(job: Job, language: str) -> str:
     said = [plural(language, "{n} take", "{n} takes", _takes(job))]
     if "tokens" in asked:
         said.append(text(language, "{tokens} tokens", tokens=asked["tokens"]))
+    if "seconds" in asked:
+        said.append(text(language, "{seconds} seconds", seconds=number(float(asked["seconds"]), language)))
     if "temperature" in asked:
         said.append(text(language, "temperature {value}", value=number(float(asked["temperature"]), language)))
     return " · ".join([*said, plain(job.engine, 40)])
@@ -618,7 +683,13 @@ def _notices(job: Job, language: str) -> list[str]:
     return [_sentence(str(notice), language) for notice in tuple(job.outcome.get("notices") or ())[:3]]
 
 
-def _licence(engine: str, language: str) -> str:
+def _licence(job: Job, language: str) -> str:
+    engine = job.engine
+    if job.kind == "audio" and engine == COMPOSED:
+        return text(language, "-# **This is not MusicGen.** The model “pocket” composed it, and a SoundFont plays it.")
+    if job.kind == "audio":
+        return text(language, "-# Made by the model “{engine}”. Its licence is {licence}: not for commercial use.",
+                    engine=plain(engine, 48), licence=plain(str(job.outcome.get("licence") or "CC-BY-NC-4.0")))
     if engine == "pocket":
         return text(language, "-# Composed by the model “pocket”, which has learnt from free music.")
     return text(language, "-# Composed by the model “{engine}”; its terms say what may be done with the music.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, Generic, TypeVar, cast
 
 from bot.takes import Shelf, together
 from models.engines import ComposeRequest, Engine, Plan, Take
@@ -18,11 +18,14 @@ AnyTake = Take | AudioTake
 AnyRequest = ComposeRequest | AudioRequest
 
 
+TakeT = TypeVar("TakeT", Take, AudioTake)
+
+
 @dataclass(frozen=True)
-class Rendered:
+class Rendered(Generic[TakeT]):
     """A take with its files; there are none when it holds no notes."""
 
-    take: AnyTake
+    take: TakeT
     files: Mapping[str, Path]  # midi, sound, roll; of sound that was not composed: sound, wave, video
     seconds: float  # of sound
     notes: int = 0
@@ -50,7 +53,7 @@ class Desk:
         Shelf(self.out).check(request.takes, request.most_seconds, self.sound_format)
 
 
-def render_take(engine: Engine, plan: AnyPlan, take: AnyTake, folder: Path, desk: Desk) -> Rendered:
+def render_take(engine: Engine, plan: AnyPlan, take: AnyTake, folder: Path, desk: Desk) -> Rendered[Any]:
     """Write a take's files to a folder that exists: all of them or none.
 
     Raises RenderingError; OSError where the folder is gone or its disk is full.
@@ -62,7 +65,7 @@ def render_take(engine: Engine, plan: AnyPlan, take: AnyTake, folder: Path, desk
     return _sound(cast(AudioEngine, engine), plan, take, folder, desk)
 
 
-def _notes(plan: Plan, take: Take, folder: Path, desk: Desk) -> Rendered:
+def _notes(plan: Plan, take: Take, folder: Path, desk: Desk) -> Rendered[Take]:
     from models.rendering.roll import draw_roll
     from models.rendering.sound import render_sound
     from models.score.midi import write_midi
@@ -84,7 +87,7 @@ def _notes(plan: Plan, take: Take, folder: Path, desk: Desk) -> Rendered:
     return Rendered(take, _placed(names, folder), sound.seconds, len(take.score))
 
 
-def _sound(engine: AudioEngine, plan: AudioPlan, take: AudioTake, folder: Path, desk: Desk) -> Rendered:
+def _sound(engine: AudioEngine, plan: AudioPlan, take: AudioTake, folder: Path, desk: Desk) -> Rendered[AudioTake]:
     from models.audio.loudness import normalised
     from models.audio.writing import write_audio
     from models.rendering.film import write_film
@@ -92,7 +95,7 @@ def _sound(engine: AudioEngine, plan: AudioPlan, take: AudioTake, folder: Path, 
 
     request = plan.request
     rate_hz = engine.rate_hz
-    samples = normalised(engine.sound(plan, take), rate_hz)
+    samples = normalised(engine.sound(plan, take), rate_hz).samples
     parameters = (f"take {take.number} of {request.takes}, {plan.engine}, {request.seconds:g} s, "
                   f"temperature {request.temperature:g}, guidance {request.guidance:g}, seed {request.seed}")
     stem = f"take-{take.number}"

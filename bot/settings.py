@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from models.engines import ENGINES, Host
+from models.engines import AUDIOCRAFT, COMPOSED, ENGINES, Host, Kind
 from models.errors import InputError
 
 PREFIX = "KAPELLE_"
@@ -35,7 +35,9 @@ class Settings(BaseSettings):
     discord_token: SecretStr | None = Field(  # DISCORD_TOKEN is the name most hosts use
         default=None, validation_alias=AliasChoices("KAPELLE_DISCORD_TOKEN", "DISCORD_TOKEN"))
     database: SecretStr = SecretStr("")  # URL, may hold a password; empty: SQLite in the data folder
-    engines: Annotated[tuple[str, ...], NoDecode] = ("pocket",)  # offered by /midi, the first one is the default
+    engines: Annotated[tuple[str, ...], NoDecode] = ("pocket",)  # offered by /midi and /audio, the first of each is the usual
+    audio_fallback: Literal["none", "compose"] = Field(  # what /audio does without an engine for sound
+        default="none", validation_alias=AliasChoices("KAPELLE_AUDIO_FALLBACK", "AUDIO_FALLBACK"))
     language: Literal["en", "de"] = "en"  # where a member's is not spoken
     guilds: Annotated[tuple[int, ...], NoDecode] = ()  # commands are registered in these at once; empty: everywhere
     log_format: Literal["human", "json"] = "human"
@@ -60,7 +62,17 @@ class Settings(BaseSettings):
 
     @property
     def host(self) -> Host:
-        return Host(self.data, self.device, self.precision)
+        return Host(self.data, self.soundfont, self.device, self.precision)
+
+    def offered(self, kind: Kind) -> tuple[str, ...]:
+        """Engines that may be asked for jobs of a kind, the usual one first."""
+        named = tuple(name for name in self.engines if ENGINES[name].kind == kind)
+        return named or ((COMPOSED,) if kind == "audio" and self.audio_fallback == "compose" else ())
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """All engines there are workers for."""
+        return tuple(dict.fromkeys((*self.engines, *self.offered("audio"))))
 
     @property
     def database_url(self) -> str:
@@ -82,7 +94,8 @@ class Settings(BaseSettings):
     def _known(cls, engines: tuple[str, ...]) -> tuple[str, ...]:
         if not engines or (unknown := set(engines) - set(ENGINES)):
             wrong = f"; {', '.join(sorted(unknown))} is none" if engines else ""
-            raise ValueError(f"one or more of {', '.join(ENGINES)} are needed{wrong}")
+            known = [name for name, listed in ENGINES.items() if listed.process != AUDIOCRAFT and name != COMPOSED]
+            raise ValueError(f"one or more of {', '.join(known)} and those of audiocraft are needed{wrong}")
         return engines
 
     @field_validator("soundfont", "data", "out", "discord_ca", "audiocraft_python")

@@ -13,9 +13,9 @@ from discord.ext import commands
 from bot import messages, reading
 from bot.discord.asking import acknowledge, answer
 from bot.discord.buttons import OF_A_PAGE
+from bot.discord.copies import post_again
 from bot.discord.errors import AnsweringView, answering
-from bot.discord.people import member_of, place_of
-from bot.discord.posts import take_post
+from bot.discord.people import job_for, may_see, member_of, place_of
 from bot.jobs.records import TakeState
 from bot.jobs.refusals import Reason, Refusal
 from bot.languages import text
@@ -75,7 +75,7 @@ class Jobs(commands.Cog):
         await acknowledge(interaction)
         await show_history(interaction, whose, 1)
 
-    @app_commands.command(name="take", description=_("See and hear a take again"))
+    @app_commands.command(name="take", description=_("Post a take again, right here"))
     @app_commands.describe(number=_("12 for all takes of piece 12, 12.3 for its third one"))
     @app_commands.guild_only
     @app_commands.guild_install
@@ -83,13 +83,12 @@ class Jobs(commands.Cog):
         await acknowledge(interaction)
         member = await member_of(interaction, self._application.moderation)
         job_id, wanted = reading.piece(number)
-        job = await self._application.jobs.job(job_id, member)
+        job = await job_for(interaction, job_id, member)
         takes = [take for take in job.takes if take.state in _WITH_FILES and wanted in (None, take.number)]
-        if not takes:
+        posted = await post_again(interaction, member, job, takes)
+        if not posted:
             raise Refusal(Reason.NO_TAKE, number=number)
-        for take in takes:
-            post = await take_post(job, take, self._application.spool, interaction.filesize_limit, member.language)
-            await interaction.followup.send(post.content, files=post.files(), ephemeral=True)
+        await answer(interaction, messages.posted_again(job.id, posted, member.language))
 
 
 class PageButton(ui.DynamicItem[ui.Button[Any]], template=OF_A_PAGE):
@@ -110,10 +109,11 @@ class PageButton(ui.DynamicItem[ui.Button[Any]], template=OF_A_PAGE):
 
 
 async def show_history(interaction: Interaction[KapelleBot], whose: str, page: int) -> None:
-    """A page of the pieces of a member or of all, with buttons to those beside it."""
+    """A page of the pieces of a member or of all that they may see, with buttons to those beside it."""
     application = interaction.client.application
     member = await member_of(interaction, application.moderation)
     jobs, pages = await application.jobs.history(member, whole_class=whose == "class", page=page)
+    jobs = [job for job in jobs if may_see(interaction, job, member)]
     page = min(page, pages)  # some may have been deleted since the button was made
     view = AnsweringView(timeout=None)
     if page > 1:

@@ -11,7 +11,7 @@ from discord.ext import commands
 from bot import messages
 from bot.discord.asking import acknowledge, answer
 from bot.discord.modals import Report, Template
-from bot.discord.people import member_of
+from bot.discord.people import job_for, member_of
 from bot.jobs.records import Job, Member
 from bot.jobs.refusals import Reason, Refusal
 
@@ -60,7 +60,7 @@ class Menus(commands.Cog):
         if found is None:
             raise Refusal(Reason.INVALID, text="no piece is shown in this message")
         job, number = found
-        return member, await self._application.jobs.job(job.id, member), number
+        return member, await job_for(interaction, job.id, member), number
 
 
 async def setup(bot: KapelleBot) -> None:

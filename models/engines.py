@@ -22,11 +22,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from models.decoding.sequence import Sequence
 from models.errors import InputError
+from models.musicgen import audiocraft_models
+from models.musicgen.published import PUBLISHED, is_here
 from models.pocket.attributes import Attributes
 from models.score.notes import Score
 
@@ -35,6 +38,8 @@ TAKES = range(1, 16 + 1)
 TEMPERATURES = (0.1, 1.5)
 SEEDS = range(2**32)
 LONGEST_TITLE = 80
+AUDIOCRAFT = "audiocraft"  # the process with an environment of its own
+COMPOSED = "composed"  # what stands in for MusicGen where an operator allows it
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,11 @@ class ComposeRequest:
     def length(self) -> int:
         """Steps of decoding that a take needs at most."""
         return self.tokens
+
+    @property
+    def size(self) -> str:
+        """How long a take is to be, in words."""
+        return f"{self.tokens} tokens"
 
     @property
     def most_seconds(self) -> float:
@@ -144,6 +154,7 @@ class Host:
     """The machine that a model is loaded on."""
 
     data: Path  # folder of fetched models
+    soundfont: Path | None = None
     device: str = "auto"  # cpu, cuda, or whichever there is
     precision: str = "auto"  # float32, bfloat16, int8, or what suits the device
 
@@ -158,6 +169,8 @@ class Listed:
     kind: Kind
     process: str  # engines of one process share a worker
     load: Callable[[Path | None, Host], Engine]  # a model folder; None: the engine's own
+    follows: bool = False  # a melody
+    installed: Callable[[Path], bool] = lambda data: True  # whether there is a model to load, as far as a look tells
 
 
 def _pocket(model: Path | None, host: Host) -> Engine:
@@ -170,9 +183,38 @@ def _la_composer(model: Path | None, host: Host) -> Engine:
     return LaComposerEngine.load(model or host.data / "la-composer")
 
 
+def _musicgen(name: str) -> Callable[[Path | None, Host], Engine]:
+    def load(model: Path | None, host: Host) -> Engine:
+        import torch
+
+        from models.musicgen.engine import MusicgenEngine
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if host.device == "auto" else host.device
+        precision = ("bfloat16" if device == "cuda" else "float32") if host.precision == "auto" else host.precision
+        return MusicgenEngine.load(model or host.data / name, name=name, device=device, dtype=precision)
+
+    return load
+
+
+def _audiocraft(name: str) -> Callable[[Path | None, Host], Engine]:
+    def load(model: Path | None, host: Host) -> Engine:
+        from models.musicgen.audiocraft_runtime import AudiocraftEngine
+        return AudiocraftEngine.load(name, model, data=host.data, device=host.device)
+
+    return load
+
+
+def _composed(model: Path | None, host: Host) -> Engine:
+    from models.musicgen.composed import ComposedEngine
+    from models.pocket.engine import PocketEngine
+    return ComposedEngine(PocketEngine.load(model), host.soundfont)
+
+
 ENGINES: dict[str, Listed] = {
     "pocket": Listed("midi", "compose", _pocket),
     "la-composer": Listed("midi", "compose", _la_composer),
+    **{name: Listed("audio", "musicgen", _musicgen(name), about.melody, partial(is_here, name)) for name, about in PUBLISHED.items()},
+    COMPOSED: Listed("audio", "compose", _composed),
+    **{name: Listed("audio", AUDIOCRAFT, _audiocraft(name), "melody" in name) for name in audiocraft_models.ENGINES},
 }
 
 

@@ -200,6 +200,7 @@ DETAILS: dict[Reason, dict[str, Any]] = {
     Reason.CHANNEL: {"channels": (5, 6)},
     Reason.QUEUE_FULL: {"limit": 500},
     Reason.NO_ENGINE: {"engine": HOSTILE, "engines": ("pocket", "la-composer")},
+    Reason.NO_WEIGHTS: {"engine": HOSTILE}, Reason.NO_MELODY: {"engine": HOSTILE}, Reason.TOO_LARGE: {"limit": 10},
     Reason.NO_JOB: {"number": 99}, Reason.NO_TAKE: {"number": HOSTILE},
     Reason.PERMISSIONS: {"missing": ("Attach Files", "View Channel", "Read Minds")},
 }

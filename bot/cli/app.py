@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bot.cli import compose, doctor, midi, models, serve, train
+from bot.cli import audio, compose, doctor, midi, models, serve, train
 from bot.cli.terminal import StoppedError, complain, hang_up, mend_streams
 from models.errors import InputError, KapelleError
 
@@ -31,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 app.command("run")(serve.run)
 app.command("compose")(compose.compose)
+app.command("audio")(audio.audio)
 app.command("encode")(midi.encode)
 app.command("render")(midi.render)
 app.add_typer(models.app, name="models")

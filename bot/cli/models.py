@@ -22,15 +22,23 @@ LA_COMPOSER = "la-composer"
 
 @app.command("fetch")
 def fetch(name: Annotated[str, typer.Argument(help="As `kapelle models list` names it.")]) -> None:
-    """Fetch a published model and its titles.
+    """Fetch a published model and what belongs to it.
 
     A download that broke off goes on where it stopped when the command is repeated.
     """
     from bot.settings import read_settings
     data = read_settings().data
+    from models.checkpoints.fetch import Ahead
     from models.checkpoints.fetch import fetch as get
+
+    def tell(ahead: Ahead) -> None:
+        if ahead.licence:
+            bound = ", not for commercial use" if "-NC" in ahead.licence else ""
+            say(f"{name}: the licence of these weights is {ahead.licence}{bound}")
+            say(f"{name}: {ahead.bytes / 1e6:,.0f} MB come from {ahead.origin}")
+
     with _bytes_arriving(name) as progress:
-        folder = get(name, data, progress)
+        folder = get(name, data, progress, ahead=tell)
     typer.echo(f"{name} is in {folder}")
 
 
@@ -87,9 +95,9 @@ def list_models() -> None:
     """List the models, whether they are there, and where."""
     from bot.settings import read_settings
     for one in installed(read_settings().data):
-        typer.echo(f"{one.name:19}{one.state}")
+        typer.echo(f"{one.name:30}{one.state}")
         if one.missing:
-            typer.echo(f"{'':19}to get it: {one.remedy}")
+            typer.echo(f"{'':30}to get it: {one.remedy}")
 
 
 @dataclass(frozen=True)
@@ -114,10 +122,14 @@ def installed(data: Path) -> list[Installed]:
 
 
 def _installed(name: str, about: str, folder: Path, remedy: str) -> Installed:
-    weights = folder / "model.safetensors"
-    if not (folder / "config.json").is_file() or not weights.is_file():
-        return Installed(name, f"not in {folder} ({about})", True, remedy)
-    return Installed(name, f"{weights.stat().st_size / 1e6:.0f} MB in {folder} ({about})")
+    from models.checkpoints.hub import CONFIG, weights_in
+    from models.musicgen.published import PUBLISHED, is_here
+    if weights := weights_in(folder):
+        size = sum(path.stat().st_size for path in weights)
+        return Installed(name, f"{size / 1e6:,.0f} MB in {folder} ({about})")
+    if name in PUBLISHED and not (folder / CONFIG).is_file() and is_here(name, folder.parent):
+        return Installed(name, f"in the cache of the Hugging Face hub ({about})")
+    return Installed(name, f"not in {folder} ({about})", True, remedy)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def progress() -> Iterator[Callable[[Event], None]]:
 def _introduction(planned: Planned) -> str:
     plan = planned.plan
     takes = "1 take" if plan.request.takes == 1 else f"{plan.request.takes} takes"
-    return shown(f"composing {takes} of {plan.request.tokens} tokens with {plan.engine}, seed {plan.request.seed}")
+    return shown(f"composing {takes} of {plan.request.size} with {plan.engine}, seed {plan.request.seed}")
 
 
 class _Lines:

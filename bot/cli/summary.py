@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bot.cli.terminal import shown
 from bot.compose import Composition
-from models.engines import Plan
+from models.engines import Plan, Take
 from models.pocket.attributes import TONICS, Attributes
 from models.titles.matching import LOW_SCORE
 
@@ -23,7 +23,7 @@ _SOURCES = {  # an engine's words for where an attribute is from -> ours
 }
 
 
-def document(composition: Composition, model: Path | None, sound_format: str) -> str:
+def document(composition: Composition[Plan, Take], model: Path | None, sound_format: str) -> str:
     """A composition as one line of JSON."""
     plan = composition.plan
     request = asdict(plan.request)
@@ -52,7 +52,7 @@ def document(composition: Composition, model: Path | None, sound_format: str) ->
     return json.dumps(contents)
 
 
-def print_summary(composition: Composition) -> None:
+def print_summary(composition: Composition[Plan, Take]) -> None:
     """Print what was matched and asked for, each take with its files, and where they are."""
     plan = composition.plan
     console = Console(file=sys.stdout, highlight=False, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,13 @@ import discord
 from bot import messages
 from bot.discord.people import member_of, place_of
 from bot.discord.permissions import preflight
-from bot.discord.retry import patiently
+from bot.discord.retry import patiently, reason
 
 if TYPE_CHECKING:
     from bot.discord.client import KapelleBot
 
-KIND = "midi"
 PATIENCE_S = 60.0  # with the answer to a member
+_log = logging.getLogger("kapelle.discord")
 
 
 async def acknowledge(interaction: discord.Interaction[Any]) -> None:
@@ -33,9 +34,9 @@ async def answer(interaction: discord.Interaction[Any], content: str, view: disc
 
 
 async def ask(
-        interaction: discord.Interaction[KapelleBot], parameters: Mapping[str, Any], *, engine: str | None = None,
-        parent_id: int | None = None) -> None:
-    """Accept a job of whoever asks, on their quota, and say so. `engine`: the first one where none is named.
+        interaction: discord.Interaction[KapelleBot], parameters: Mapping[str, Any], *, kind: str = "midi",
+        engine: str | None = None, parent_id: int | None = None, inputs: Mapping[str, bytes] | None = None) -> None:
+    """Accept a job of whoever asks, on their quota, and say so. `engine`: the usual one of the kind where none is named.
 
     Raises Refusal.
     """
@@ -43,5 +44,9 @@ async def ask(
     preflight(interaction)
     member = await member_of(interaction, application.moderation)
     queued = await application.jobs.submit(
-        KIND, engine or application.settings.engines[0], parameters, member, place_of(interaction), parent_id=parent_id)
-    await answer(interaction, messages.accepted(queued, member.language))
+        kind, engine, parameters, member, place_of(interaction), parent_id=parent_id, inputs=inputs)
+    try:
+        await answer(interaction, messages.accepted(queued, member.language))
+    except Exception as error:  # it is accepted all the same, and its thread will say so
+        _log.warning("the owner of job %d was not answered (%s)", queued.job.id, reason(error),
+                     exc_info=not isinstance(error, discord.DiscordException | OSError))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bot.jobs.records import Job
     from bot.spool import Spool
 
-_SMALLEST_FIRST = ("midi", "roll", "sound")
+_SMALLEST_FIRST = ("midi", "roll", "wave", "sound", "video")
 _OVERHEAD = 4096  # bytes of the request beside the archive
 _OVERHEAD_EACH = 512  # bytes of the archive for one file, generously
 
@@ -27,21 +27,27 @@ class Bundle:
 
 
 async def bundle(job: Job, spool: Spool, limit: int) -> Bundle | None:
-    """The files of all takes, MIDI first, in at most `limit` bytes; None when there are none."""
+    """The files of all takes that are still there, MIDI first, in at most `limit` bytes; None when there are none."""
     stem = f"{slug(job.name)}-{job.id}"
     files = [(take.number, take.files[kind])
              for kind in _SMALLEST_FIRST for take in job.takes if kind in take.files]
     chosen: dict[str, bytes] = {}
     room = limit - _OVERHEAD
+    left_out = 0
     for number, name in files:
-        contents = await spool.read(job.id, name)
+        try:
+            contents = await spool.read(job.id, name)
+        except FileNotFoundError:
+            continue
         size = len(contents) + _OVERHEAD_EACH
-        if size <= room:
-            room -= size
-            chosen[f"{stem}-take-{number}.{name.rpartition('.')[2]}"] = contents
+        if size > room:
+            left_out += 1
+            continue
+        room -= size
+        chosen[f"{stem}-take-{number}.{name.rpartition('.')[2]}"] = contents
     if not chosen:
         return None
-    return Bundle(f"{stem}.zip", await asyncio.to_thread(_archive, chosen), len(files) - len(chosen))
+    return Bundle(f"{stem}.zip", await asyncio.to_thread(_archive, chosen), left_out)
 
 
 def _archive(files: dict[str, bytes]) -> bytes:

@@ -7,8 +7,9 @@ belongs to as its parent.
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -20,9 +21,10 @@ from bot import messages
 from bot.discord.asking import acknowledge, answer, ask
 from bot.discord.bundle import bundle
 from bot.discord.errors import AnsweringView, answering
-from bot.discord.modals import Report, Vary
-from bot.discord.people import member_of
+from bot.discord.modals import Follow, Report, Vary
+from bot.discord.people import job_for, member_of
 from bot.discord.retry import patiently
+from bot.discord.uploads import carried_on, inputs_of
 from bot.jobs.records import Job, Member, TakeState
 from bot.jobs.refusals import Reason, Refusal
 from bot.languages import N_, text
@@ -35,12 +37,14 @@ if TYPE_CHECKING:
     Press = discord.Interaction[KapelleBot]
 
 # The custom_ids there are; anything else that begins as they do was made by somebody else.
-OF_A_JOB = r"k:(?P<action>again|vary|fav|zip|delete|erase|report):(?P<job>[1-9][0-9]{0,17})(?::(?P<take>[1-9][0-9]?))?"
+OF_A_JOB = r"k:(?P<action>again|vary|fav|zip|delete|erase|report|melody|audio):(?P<job>[1-9][0-9]{0,17})(?::(?P<take>[1-9][0-9]?))?"
+OF_A_CHOICE = r"k:continue:(?P<job>[1-9][0-9]{0,17})"
 OF_A_PROMPT = r"k:try:(?P<number>[1-3])"
 OF_A_PAGE = r"k:page:(?P<whose>mine|class):(?P<page>[1-9][0-9]{0,5})"
 OF_PRIVACY = r"k:privacy:(?P<action>export|forget|erase)"
-_OURS = "|".join(re.sub(r"\?P<\w+>", "?:", template) for template in (OF_A_JOB, OF_A_PROMPT, OF_A_PAGE, OF_PRIVACY))
+_OURS = "|".join(re.sub(r"\?P<\w+>", "?:", template) for template in (OF_A_JOB, OF_A_CHOICE, OF_A_PROMPT, OF_A_PAGE, OF_PRIVACY))
 
+CARRIED_ON_S = 10.0  # of sound that come to a take, at most
 PATIENCE_S = 20.0  # with each message that is deleted: somebody waits for it
 
 
@@ -71,6 +75,30 @@ class JobButton(ui.DynamicItem[ui.Button[Any]], template=OF_A_JOB):
             await _ACTIONS[self._action].run(interaction, self._job_id, self._take)
 
 
+class ContinueSelect(ui.DynamicItem[ui.Select[Any]], template=OF_A_CHOICE):
+    """Carries on the take that is chosen."""
+
+    def __init__(self, job: Job | int, language: str = "en") -> None:
+        number, takes = (job, ()) if isinstance(job, int) else (job.id, job.takes)
+        options = [discord.SelectOption(label=text(language, "Take {number}", number=take.number), value=str(take.number))
+                   for take in takes if take.files]
+        super().__init__(ui.Select(
+            custom_id=f"k:continue:{number}", placeholder=text(language, "Continue with take …"),
+            options=options or [discord.SelectOption(label="1")]))
+        self._job_id = number
+
+    @classmethod
+    async def from_custom_id(cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str]) -> Self:
+        return cls(int(match["job"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        async with answering(interaction):
+            chosen = next(iter(self.item.values), "")
+            if not re.fullmatch(r"[1-9][0-9]?", chosen):
+                raise Refusal(Reason.FORGED)
+            await _continue(interaction, self._job_id, int(chosen))
+
+
 class ForgedButton(ui.DynamicItem[ui.Button[Any]], template=re.compile(rf"(?!(?:{_OURS})\Z)k:.*", re.DOTALL)):
     """Whatever looks like one of ours and is none."""
 
@@ -85,14 +113,17 @@ class ForgedButton(ui.DynamicItem[ui.Button[Any]], template=re.compile(rf"(?!(?:
 
 def register(bot: commands.Bot) -> None:
     """Let the bot answer presses of buttons that it sent before it was started."""
-    bot.add_dynamic_items(JobButton, ForgedButton)
+    bot.add_dynamic_items(JobButton, ContinueSelect, ForgedButton)
 
 
 def buttons_of(job: Job, language: str, take: int | None = None) -> ui.View:
     """The buttons below a job's card, or below one of its takes."""
     view = AnsweringView(timeout=None)
-    for action in ("again", "vary", "fav", "zip", "delete", "report") if take is None else ("again", "vary", "fav", "report"):
-        view.add_item(JobButton(action, job.id, take if action in ("fav", "report") else None, language))
+    of_takes = ("again", "vary", "audio" if job.kind == "midi" else "melody", "fav", "report")
+    for action in ("again", "vary", "fav", "zip", "delete", "report") if take is None else of_takes:
+        view.add_item(JobButton(action, job.id, take if action in ("fav", "report", "audio", "melody") else None, language))
+    if take is None and any(one.files for one in job.takes):
+        view.add_item(ContinueSelect(job, language))
     return view
 
 
@@ -100,7 +131,25 @@ async def _again(press: Press, job_id: int, take: int | None) -> None:
     await acknowledge(press)
     _, job = await _pressed(press, job_id)
     parameters = {name: value for name, value in job.parameters.items() if name != "seed"}
-    await ask(press, parameters, engine=job.engine, parent_id=job.id)
+    await ask(press, parameters, kind=job.kind, engine=job.engine, parent_id=job.id,
+              inputs=await inputs_of(job, press.client.application.spool))
+
+
+async def _continue(press: Press, job_id: int, number: int) -> None:
+    """A job that carries on a take: as long again, with another seed."""
+    await acknowledge(press)
+    _, job = await _pressed(press, job_id)
+    parameters = {name: value for name, value in job.parameters.items() if name != "seed"}
+    if job.kind == "audio":  # there the sound that is carried on counts
+        there = next((take.seconds for take in job.takes if take.number == number), 0.0)
+        parameters["seconds"] = math.ceil(there) + min(float(parameters["seconds"]), CARRIED_ON_S)
+    await ask(press, parameters, kind=job.kind, engine=job.engine, parent_id=job.id,
+              inputs=await carried_on(job, number, press.client.application.spool))
+
+
+async def _melody(press: Press, job_id: int, take: int | None) -> None:
+    member, job = await _pressed(press, job_id)
+    await press.response.send_modal(Follow(job, take or 1, member.language))
 
 
 async def _vary(press: Press, job_id: int, take: int | None) -> None:
@@ -151,20 +200,20 @@ async def _delete(press: Press, job_id: int, take: int | None) -> None:
 async def _erase(press: Press, job_id: int, take: int | None) -> None:
     await acknowledge(press)
     member, job = await _pressed(press, job_id)
-    await press.client.application.jobs.delete(job.id, member)
-    await _take_down(press.client, job)
+    copies = await press.client.application.ledger.copies(job.id)
+    job = await press.client.application.jobs.delete(job.id, member)  # as it last was: more may have been posted meanwhile
+    await _take_down(press.client, job, copies)
     await answer(press, messages.deleted(job.id, member.language))
 
 
-async def _take_down(bot: KapelleBot, job: Job) -> None:
-    """Delete the messages of a job, as far as they are still there."""
-    if job.thread_id is None:
-        return
-    thread = bot.get_partial_messageable(job.thread_id)
-    for message_id in (job.card_id, *(take.message_id for take in job.takes)):
-        if message_id is not None:
+async def _take_down(bot: KapelleBot, job: Job, copies: Sequence[tuple[int, int]]) -> None:
+    """Delete the messages of a job, as far as they are still there. `copies`: channel and message of each."""
+    posted = (job.card_id, *(take.message_id for take in job.takes))
+    for channel_id, message_id in (*((job.thread_id, message_id) for message_id in posted), *copies):
+        if channel_id is not None and message_id is not None:
+            message = bot.get_partial_messageable(channel_id).get_partial_message(message_id)
             with suppress(discord.NotFound, discord.Forbidden):
-                await patiently(thread.get_partial_message(message_id).delete, what="delete a message", give_up_s=PATIENCE_S)
+                await patiently(message.delete, what="delete a message", give_up_s=PATIENCE_S)
 
 
 async def _pressed(press: Press, job_id: int) -> tuple[Member, Job]:
@@ -172,7 +221,7 @@ async def _pressed(press: Press, job_id: int) -> tuple[Member, Job]:
     application = press.client.application
     member = await member_of(press, application.moderation)
     try:
-        return member, await application.jobs.job(job_id, member)
+        return member, await job_for(press, job_id, member)
     except Refusal as refusal:
         if refusal.reason is Reason.NO_JOB:
             raise Refusal(Reason.GONE) from refusal
@@ -180,6 +229,8 @@ async def _pressed(press: Press, job_id: int) -> tuple[Member, Job]:
 
 
 _ACTIONS = {
+    "audio": _Action(N_("As audio"), "🎧", _melody),
+    "melody": _Action(N_("Use as melody"), "🎧", _melody),
     "again": _Action(N_("Again"), "🔁", _again, discord.ButtonStyle.primary),
     "vary": _Action(N_("Vary"), "🎛️", _vary),
     "fav": _Action(N_("Favourite"), "⭐", _favourite),

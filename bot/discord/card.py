@@ -39,6 +39,10 @@ class CardPace:
         """The card was just posted or edited, and says this."""
         self._content, self._state, self._touched = content, state, self._clock()
 
+    def touched(self) -> None:
+        """The card may just have been changed, whatever became of the answer."""
+        self._touched = self._clock()
+
     def found(self) -> None:
         """There is a card from before, of which nobody knows what it says or when it was edited."""
         if self._touched is None:

@@ -16,14 +16,14 @@ from bot.discord import buttons, errors
 from bot.discord.connection import connector
 from bot.discord.delivery import Delivery
 from bot.discord.registration import register
-from bot.discord.retry import passing, reason
+from bot.discord.retry import passing, punctual, reason
 from bot.discord.translation import CommandTranslator
 from models.errors import KapelleError
 
 if TYPE_CHECKING:
     from bot.application import Application
 
-COGS = ("cogs.midi", "cogs.jobs", "cogs.help", "cogs.privacy", "cogs.moderation", "cogs.menus")
+COGS = ("cogs.midi", "cogs.audio", "cogs.jobs", "cogs.help", "cogs.privacy", "cogs.moderation", "cogs.menus")
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 _WRONG_TOKEN = 4004  # close code of the gateway
@@ -42,11 +42,12 @@ class KapelleBot(commands.Bot):
         super().__init__(
             command_prefix=(), help_command=None, intents=discord.Intents(guilds=True),
             allowed_mentions=discord.AllowedMentions.none(), member_cache_flags=discord.MemberCacheFlags.none(),
-            chunk_guilds_at_startup=False, max_messages=None,
+            chunk_guilds_at_startup=False, max_messages=None, http_trace=punctual(),
             allowed_contexts=app_commands.AppCommandContext(guild=True),
             allowed_installs=app_commands.AppInstallationType(guild=True))
         self._parts = application
         self._tasks: list[asyncio.Task[None]] = []
+        self._delivering: asyncio.Task[None] | None = None
 
     @property
     def application(self) -> Application:  # type: ignore[override] # the library's is what Discord knows of it
@@ -54,7 +55,7 @@ class KapelleBot(commands.Bot):
         return self._parts
 
     async def serve(self, token: str) -> None:
-        """Be on Discord until closed or cancelled. To be called once.
+        """Be on Discord until closed or cancelled. To be called once. What ends the delivery by an error ends it, too.
 
         Where Discord or the network is away, tries again every 1 s to 60 s. Raises AdmissionError where the token is wrong
         or the gateway turns the bot away for good.
@@ -62,7 +63,7 @@ class KapelleBot(commands.Bot):
         try:
             await self._until_it_works(lambda: self._log_in(token), "log in")
             self._begin(self._until_it_works(self._register, "register commands"), "commands")
-            await self._until_it_works(self._stay_connected, "connect")
+            await self._connected_and_delivering()
         except discord.LoginFailure as error:
             raise AdmissionError(
                 "Discord does not accept the token: copy it again from the developer portal (Bot, Reset Token) into "
@@ -81,7 +82,7 @@ class KapelleBot(commands.Bot):
         errors.install(self)
         buttons.register(self)
         await self.tree.set_translator(CommandTranslator())
-        self._begin(Delivery(self, self._parts).run(), "delivery")
+        self._delivering = self._begin(Delivery(self, self._parts).run(), "delivery")
 
     async def on_ready(self) -> None:
         _log.info("connected as %s, in %d servers", self.user, len(self.guilds))
@@ -99,10 +100,22 @@ class KapelleBot(commands.Bot):
         await asyncio.gather(*tasks, return_exceptions=True)
         await super().close()
 
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(_report)
         self._tasks.append(task)
+        return task
+
+    async def _connected_and_delivering(self) -> None:
+        assert self._delivering is not None
+        connected = asyncio.create_task(self._until_it_works(self._stay_connected, "connect"), name="connection")
+        try:
+            done, _ = await asyncio.wait((connected, self._delivering), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            connected.cancel()
+            await asyncio.wait((connected,))
 
     async def _log_in(self, token: str) -> None:
         await self.http.close()  # what a failed try left open, its connector with it

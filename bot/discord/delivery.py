@@ -12,19 +12,20 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import discord
 
 from bot import messages
 from bot.discord.buttons import buttons_of
-from bot.discord.card import OLDEST, CardPace, interval_s, too_old
-from bot.discord.posts import Post, card_nonce, holds_take, is_card, take_nonce, take_post
-from bot.discord.retry import passing, patiently, reason
+from bot.discord import card as pacing
+from bot.discord.card import CardPace, interval_s, too_old
+from bot.discord.posts import Post, card_nonce, holds_take, is_card, note_nonce, take_nonce
+from bot.discord.retry import EDITED_TOO_OFTEN, FIRST_WAIT_S, passing, patiently, reason
+from bot.discord.sending import FilesGoneError, sent
 from bot.discord.threads import ARCHIVED, UNKNOWN_MESSAGE, failure_of, open_thread, our_messages, take_from_archive
 from bot.jobs.ledger import LedgerError
-from bot.jobs.records import Job, JobState, TakeRecord, TakeState
+from bot.jobs.records import Job, JobState, TakeState
 from bot.jobs.refusals import Failure
 from bot.logs import job_context
 from models.errors import KapelleError
@@ -36,14 +37,11 @@ T = TypeVar("T")
 
 NONCE_TRUST_S = 110.0  # tries of one post end before Discord may have forgotten its nonce (two minutes and more)
 LONGEST_PAUSE_S = 60.0  # between rounds while Discord is away
-MOST_TROUBLES = 8  # in a row that are nobody's outage
+MOST_TROUBLES = 8  # in a row that are mistakes of ours
 LEDGER_PAUSE_S = 5.0  # before a ledger that cannot be read is tried again
 SETTLE_S = 0.5  # news come in flocks, progress four times a second
-RECENT_CARDS = 20  # of jobs that ended before a restart are checked
-_UPLOADS = 4  # tries, each with smaller files
-_TOO_LARGE, _TOO_LARGE_STATUS = 40005, 413
-_EDITED_TOO_OLD = 30046
-_DEFAULT_LIMIT = discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES
+# Ends of which a card tells too little, if it can be seen at all: the results are not where they should be.
+_WITHOUT_RESULTS = frozenset({Failure.THREAD_GONE, Failure.FORBIDDEN, Failure.TOO_MANY_THREADS, Failure.TURNED_DOWN})
 
 _log = logging.getLogger("kapelle.discord")
 
@@ -78,19 +76,14 @@ class Delivery:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _take_up(self) -> bool:
-        """Go on where an earlier process ended, with the last edit of cards too. Whether the ledger could be read."""
-        ledger = self._parts.ledger
+        """Go on where an earlier process ended. Whether the ledger could be read."""
         try:
-            open_jobs = await ledger.jobs(*(state for state in JobState if not state.over))
-            over = await ledger.jobs(*(state for state in JobState if state.over), newest_first=True, limit=RECENT_CARDS)
+            untold = await self._parts.ledger.untold()
         except LedgerError as error:
             _log.error("the jobs cannot be read: %s", error)
             return False
-        for job in open_jobs:
-            self._follow(job.id, fresh=False)
-        for job in over:
-            if job.card_id is not None and job.ended_at is not None and datetime.now(UTC) - job.ended_at < OLDEST:
-                self._follow(job.id, fresh=False)
+        for job_id in untold:
+            self._follow(job_id, fresh=False)
         return True
 
     async def _hear(self, job_id: int) -> None:
@@ -102,7 +95,7 @@ class Delivery:
         except LedgerError as error:  # the next news of the job, or the next start, tries again
             _log.error("job %d cannot be read: %s", job_id, error)
             return
-        if job is not None and not job.state.over and job_id not in self._followed:
+        if job is not None and not job.told and job_id not in self._followed:
             self._follow(job_id, fresh=job_id not in self._stumbled)
 
     def _follow(self, job_id: int, *, fresh: bool) -> None:
@@ -123,6 +116,10 @@ class Delivery:
             self._parts.changes.publish(job_id)
 
 
+class _DeletedError(Exception):
+    """The job is not in the ledger any more."""
+
+
 class _JobDelivery:
     """Brings one job to its thread."""
 
@@ -138,7 +135,7 @@ class _JobDelivery:
         self._pace = CardPace(asyncio.get_running_loop().time)
 
     async def run(self) -> None:
-        """Until the job is over and its card says so. What passes is waited for; a bug ends it after several tries."""
+        """Until the job is over and its owner has been told. What passes is waited for; a bug ends it after several tries."""
         with job_context(self._job_id):
             await self._follow()
 
@@ -151,7 +148,7 @@ class _JobDelivery:
                 troubles = outage_s = 0
             except Exception as error:
                 self._unsure = True
-                if not (passing(error) or isinstance(error, LedgerError)):
+                if not (passing(error) or isinstance(error, LedgerError | discord.HTTPException)):
                     troubles += 1
                     _log.error("job %d could not be delivered", self._job_id, exc_info=error)
                     if troubles >= MOST_TROUBLES:
@@ -170,23 +167,70 @@ class _JobDelivery:
     async def _advance(self) -> float | None:
         """Do what is missing now. Seconds until something may be without any news; None when all is done."""
         job = await self._parts.ledger.job(self._job_id)
-        if job is None:
-            return None
+        try:
+            if job is not None and not job.told:
+                return await self._bring(job)
+        except _DeletedError:
+            _log.info("job %d was deleted while it was being delivered", self._job_id)
+        return None
+
+    async def _bring(self, job: Job) -> float | None:
+        """The job to its thread, and its end to its owner."""
         try:
             if not job.state.over:
                 job = await self._in_thread(job)
-                if self._unsure:
-                    job = await self._found_again(job)
+            if self._unsure and job.thread_id is not None:
+                job = await self._found_again(job)
+            if not job.state.over:
                 if job.card_id is None:
                     await self._show(job)
-                job = await self._post_takes(job)
-            return await self._show(job)
+                job = await self._post_takes()
+            if not job.state.over:
+                return await self._show(job)
         except (discord.HTTPException, KapelleError) as error:
             failure = failure_of(error)
             if failure is None:
                 raise
-            await self._give_up(job, failure)
-            return None
+            _log.warning("job %d cannot be delivered (%s)", job.id, failure.value)
+            job = await self._parts.ledger.fail(job.id, failure) or await self._read_again()
+        return await self._end(job)
+
+    async def _end(self, job: Job) -> float | None:
+        """Say how a job ended: on its card, and in a note where its owner would not see it there."""
+        noted = job.thread_id is None or job.failure in _WITHOUT_RESULTS
+        try:
+            wait_s = await self._show(job)
+        except (discord.HTTPException, KapelleError) as error:
+            if failure_of(error) is None:
+                raise
+            wait_s, noted = None, True
+        if wait_s is not None:
+            return wait_s
+        if noted:
+            await self._note(job)
+        await self._parts.ledger.tell(job.id)
+        return None
+
+    async def _note(self, job: Job) -> None:
+        """In a direct message, or in the channel where it was asked for if the owner takes none."""
+        content = messages.card(job, None, None, (), job.language)
+
+        async def directly() -> None:
+            conversation = await self._bot.create_dm(discord.Object(job.owner_id))
+            await conversation.send(content, nonce=note_nonce(job.id))
+
+        async def in_channel() -> None:
+            await self._bot.get_partial_messageable(job.channel_id).send(content, nonce=note_nonce(job.id))
+
+        for way in (directly, in_channel):
+            try:
+                return await self._patiently(way, "post note")
+            except discord.HTTPException as error:
+                if failure_of(error) is None:
+                    raise
+                _log.info("the owner of job %d takes no note that way (code %d)", job.id, error.code)
+        _log.warning("the owner of job %d could not be told how it ended", job.id)
+        return None
 
     async def _in_thread(self, job: Job) -> Job:
         """The job with a thread."""
@@ -205,65 +249,66 @@ class _JobDelivery:
 
     async def _found_again(self, job: Job) -> Job:
         """The job, after what was posted already has been looked for in the thread and written down."""
-        async for message in our_messages(self._bot, job):
-            for take in job.takes:
-                if take.state is TakeState.MADE and holds_take(message, job.id, take.number):
-                    await self._parts.ledger.take_posted(job.id, take.number, message.id)
-            if job.card_id is None and is_card(message, job.id):
-                await self._parts.ledger.set_card(job.id, message.id)
+        missing = [take.number for take in job.takes if take.state is TakeState.MADE]
+        card_known = job.card_id is not None
+        if missing or not card_known:
+            async for message in our_messages(self._bot, job):
+                for number in [number for number in missing if holds_take(message, job.id, number)]:
+                    await self._write_down(job, number, message.id)
+                    missing.remove(number)
+                if not card_known and is_card(message, job.id):
+                    card_known = await self._parts.ledger.set_card(job.id, message.id)
         self._unsure = False
-        return await self._read_again(job)
+        return await self._read_again()
 
-    async def _post_takes(self, job: Job) -> Job:
+    async def _post_takes(self) -> Job:
         """The job, after its takes have been posted in the order of their numbers, up to the first that is not made yet."""
-        posted = False
-        for take in job.takes:
-            if take.state is TakeState.PENDING:
-                break
-            if take.state is TakeState.MADE:
-                await self._post_take(job, take)
-                posted = True
-        if posted:
-            job = await self._read_again(job)
-        if job.state is JobState.DELIVERING and not any(
-                take.state in (TakeState.PENDING, TakeState.MADE) for take in job.takes):
-            return await self._parts.ledger.finish(job.id) or await self._read_again(job)
-        return job
+        while True:
+            job = await self._read_again()  # before each take: it may have been cancelled
+            take = next((take for take in job.takes if take.state in (TakeState.PENDING, TakeState.MADE)), None)
+            if job.state.over or (take is not None and take.state is TakeState.PENDING):
+                return job
+            if take is not None:
+                await self._post_take(job, take.number)
+            elif job.state is JobState.DELIVERING:
+                return await self._parts.ledger.finish(job.id) or await self._read_again()
+            else:
+                return job
 
-    async def _post_take(self, job: Job, take: TakeRecord) -> None:
+    async def _post_take(self, job: Job, number: int) -> None:
         """Post a take and write it down; one that Discord does not want is lost, its files stay."""
-        guild = self._bot.get_guild(job.guild_id)
-        limit = _DEFAULT_LIMIT if guild is None else guild.filesize_limit
-        for _ in range(_UPLOADS):
-            try:
-                post = await take_post(job, take, self._parts.spool, limit)
-            except (OSError, KapelleError) as error:
-                _log.error("take %d of job %d is not in the spool: %s", take.number, job.id, error)
-                break
-            try:
-                message_id = await self._send_take(job, take, post)
-            except discord.HTTPException as error:
-                if error.code == _TOO_LARGE or error.status == _TOO_LARGE_STATUS:
-                    limit = post.largest // 2
-                    continue
-                if passing(error) or failure_of(error) is not None:
-                    raise
-                _log.error("take %d of job %d was turned down (%s)", take.number, job.id, reason(error))
-                break
-            await self._parts.ledger.take_posted(job.id, take.number, message_id)
-            return
-        await self._parts.ledger.take_lost(job.id, take.number)
-
-    async def _send_take(self, job: Job, take: TakeRecord, post: Post) -> int:
+        take = next(take for take in job.takes if take.number == number)
         thread = self._thread(job)
 
-        async def sent() -> int:
-            message = await thread.send(
-                post.content, files=post.files(), view=buttons_of(job, job.language, take.number),
-                nonce=take_nonce(job.id, take.number))
-            return message.id
+        async def send(post: Post) -> int:
+            async def posted() -> int:
+                message = await thread.send(
+                    post.content, files=post.files(), view=buttons_of(job, job.language, number),
+                    nonce=take_nonce(job.id, number))
+                return message.id
 
-        return await self._opening(job, sent, "post take")
+            return await self._opening(job, posted, "post take")
+
+        try:
+            message_id = await sent(job, take, self._parts.spool, self._bot.get_guild(job.guild_id), send)
+        except (discord.HTTPException, FilesGoneError) as error:
+            if isinstance(error, discord.HTTPException) and failure_of(error) is not Failure.TURNED_DOWN:
+                raise
+            _log.error("take %d of job %d is lost (%s)", number, job.id,
+                       error if isinstance(error, FilesGoneError) else reason(error))
+            await self._parts.ledger.take_lost(job.id, number)
+            return
+        await self._write_down(job, number, message_id)
+
+    async def _write_down(self, job: Job, number: int, message_id: int) -> None:
+        """That a take is posted; if its job was cancelled or deleted while it was on its way, take it away again."""
+        if not await self._parts.ledger.take_posted(job.id, number, message_id):
+            await self._take_away(job, message_id)
+
+    async def _take_away(self, job: Job, message_id: int) -> None:
+        message = self._thread(job).get_partial_message(message_id)
+        with suppress(discord.NotFound, discord.Forbidden):
+            await self._opening(job, message.delete, "delete message")
 
     async def _show(self, job: Job) -> float | None:
         """Bring the card up to date where it is due. Seconds until it is to be looked at again, None after the last edit."""
@@ -294,50 +339,55 @@ class _JobDelivery:
         card_id = job.card_id
         if card_id is not None and not too_old(card_id):
             card = thread.get_partial_message(card_id)
+
+            async def edited() -> None:
+                try:
+                    await card.edit(content=content, view=view)
+                finally:
+                    self._pace.touched()  # perhaps: not every answer comes
+
             try:
-                await self._opening(job, lambda: card.edit(content=content, view=view), "edit card")
-                return
+                return await self._opening(job, edited, "edit card", first_wait_s=2 * pacing.LEAST_S)
             except discord.HTTPException as error:
-                if error.code not in (UNKNOWN_MESSAGE, _EDITED_TOO_OLD):
+                if error.code not in (UNKNOWN_MESSAGE, EDITED_TOO_OFTEN):
                     raise
         nonce = card_nonce(job.id, card_id)
 
-        async def sent() -> int:
+        async def posted() -> int:
             if view is None:
                 return (await thread.send(content, nonce=nonce)).id
             return (await thread.send(content, nonce=nonce, view=view)).id
 
-        await self._parts.ledger.set_card(job.id, await self._opening(job, sent, "post card"))
+        message_id = await self._opening(job, posted, "post card")
+        if not await self._parts.ledger.set_card(job.id, message_id):
+            await self._take_away(job, message_id)
+            raise _DeletedError
         if card_id is not None:
             with suppress(discord.HTTPException):  # one card a job; it may be gone
                 await thread.get_partial_message(card_id).delete()
 
-    async def _give_up(self, job: Job, failure: Failure) -> None:
-        """End a job whose results have no place any more; its owner is told, where they take messages."""
-        failed = await self._parts.ledger.fail(job.id, failure)
-        if failed is None:
-            return
-        _log.warning("job %d has no thread to go to (%s)", job.id, failure.value)
-        with suppress(discord.HTTPException):
-            messages_to_owner = await self._bot.create_dm(discord.Object(job.owner_id))
-            await messages_to_owner.send(messages.failure(failed, job.language))
-
-    async def _opening(self, job: Job, call: Callable[[], Awaitable[T]], what: str) -> T:
+    async def _opening(
+        self, job: Job, call: Callable[[], Awaitable[T]], what: str, *, first_wait_s: float = FIRST_WAIT_S,
+    ) -> T:
         """Patiently, in a thread that is taken out of the archive where that is what is in the way."""
         try:
-            return await self._patiently(call, what)
+            return await self._patiently(call, what, first_wait_s)
         except discord.HTTPException as error:
             if error.code != ARCHIVED or job.thread_id is None:
                 raise
         thread_id = job.thread_id
         await self._patiently(lambda: take_from_archive(self._bot, thread_id), "open archived thread")
-        return await self._patiently(call, what)
+        return await self._patiently(call, what, first_wait_s)
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]], what: str) -> T:
-        return await patiently(call, what=what, give_up_s=NONCE_TRUST_S, on_retry=self._parts.metrics.retried)
+    async def _patiently(self, call: Callable[[], Awaitable[T]], what: str, first_wait_s: float = FIRST_WAIT_S) -> T:
+        return await patiently(
+            call, what=what, give_up_s=NONCE_TRUST_S, on_retry=self._parts.metrics.retried, first_wait_s=first_wait_s)
 
-    async def _read_again(self, job: Job) -> Job:
-        return await self._parts.ledger.job(job.id) or job
+    async def _read_again(self) -> Job:
+        job = await self._parts.ledger.job(self._job_id)
+        if job is None:
+            raise _DeletedError
+        return job
 
     def _thread(self, job: Job) -> discord.PartialMessageable:
         if job.thread_id is None:

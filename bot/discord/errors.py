@@ -16,8 +16,7 @@ from bot import messages
 from bot.discord import permissions
 from bot.jobs.ledger import LedgerError
 from bot.jobs.refusals import Reason, Refusal
-from bot.languages import language_of, text
-from models.errors import KapelleError
+from bot.languages import language_of
 
 if TYPE_CHECKING:
     from discord.ext import commands
@@ -73,13 +72,9 @@ def explain(error: BaseException, language: str) -> str:
     refusal = _refusal(cause)
     if refusal is not None:
         return messages.refusal(refusal, language)
-    if isinstance(cause, KapelleError):
-        return str(cause)
     number = secrets.token_hex(3)
     _log.error("error %s", number, exc_info=(type(cause), cause, cause.__traceback__))
-    return text(
-        language, "Something went wrong, and it was not your fault. Try again in a moment. If it happens again, tell a "
-        "moderator this number: {number}", number=number)
+    return messages.unforeseen(number, language)
 
 
 def _unwrapped(error: BaseException) -> BaseException:

@@ -11,9 +11,13 @@ from bot import messages, reading
 from bot.discord.asking import acknowledge, answer, ask
 from bot.discord.errors import AnsweringModal
 from bot.discord.people import member_of
+from bot.discord.uploads import file_of, inputs_of
 from bot.jobs.records import Job
 from bot.languages import text
 from models.engines import LONGEST_TITLE, TAKES, TEMPERATURES, TOKENS
+from models.musicgen.request import GUIDANCES, LONGEST_PROMPT, SECONDS
+from models.musicgen.request import TAKES as AUDIO_TAKES
+from models.musicgen.request import TEMPERATURES as AUDIO_TEMPERATURES
 
 if TYPE_CHECKING:
     from bot.discord.client import KapelleBot
@@ -26,7 +30,7 @@ class _Window(AnsweringModal):
     def __init__(self, title: str) -> None:
         super().__init__(title=title, timeout=LIFE_S)
 
-    def _ask_for(self, what: str, label: str, default: str = "", *, longest: int = 10, required: bool = True,
+    def ask_for(self, what: str, label: str, default: str = "", *, longest: int = 10, required: bool = True,
                  style: discord.TextStyle = discord.TextStyle.short) -> ui.TextInput[Any]:
         field: ui.TextInput[Any] = ui.TextInput(
             custom_id=what, default=default[:longest] or None, max_length=longest, required=required, style=style)
@@ -35,22 +39,48 @@ class _Window(AnsweringModal):
 
 
 class Vary(_Window):
-    """The same piece with another temperature or length; the seed stays."""
+    """The same piece with another temperature or length, of sound also guidance; the seed stays."""
 
     def __init__(self, job: Job, language: str) -> None:
         super().__init__(text(language, "Vary #{number}", number=job.id))
         self._job = job
-        self._temperature = self._ask_for(
-            "temperature", _temperature_label(language), messages.number(float(job.parameters["temperature"]), language))
-        self._tokens = self._ask_for("tokens", _tokens_label(language), str(job.parameters["tokens"]))
+        self._temperature = _ask_for_temperature(self, job, language)
+        self._length = _ask_for_length(self, job, language)
+        if job.kind == "audio":
+            low, high = (messages.number(value, language) for value in GUIDANCES)
+            self._guidance = self.ask_for(
+                "guidance", text(language, "Guidance ({least} to {most})", least=low, most=high),
+                messages.number(float(job.parameters["guidance"]), language))
 
     async def on_submit(self, interaction: discord.Interaction[KapelleBot]) -> None:  # type: ignore[override]
         await acknowledge(interaction)
-        await ask(interaction, {
-            **self._job.parameters,
-            "temperature": reading.decimal("temperature", self._temperature.value),
-            "tokens": reading.whole("tokens", self._tokens.value),
-        }, engine=self._job.engine, parent_id=self._job.id)
+        changed: dict[str, Any] = {
+            "temperature": reading.decimal("temperature", self._temperature.value), **_length(self._job, self._length)}
+        if self._job.kind == "audio":
+            changed["guidance"] = reading.decimal("guidance", self._guidance.value)
+        await ask(
+            interaction, {**self._job.parameters, **changed}, kind=self._job.kind, engine=self._job.engine,
+            parent_id=self._job.id, inputs=await inputs_of(self._job, interaction.client.application.spool))
+
+
+class Follow(_Window):
+    """Sound that follows the melody of a take."""
+
+    def __init__(self, job: Job, number: int, language: str) -> None:
+        super().__init__(text(language, "Take {take} of #{number} as melody", number=job.id, take=number))
+        self._job, self._number = job, number
+        self._prompt = self.ask_for(
+            "prompt", text(language, "What it sounds like"), job.name, longest=LONGEST_PROMPT,
+            style=discord.TextStyle.paragraph)
+        self._seconds = self.ask_for("seconds", _seconds_label(language), "10")
+
+    async def on_submit(self, interaction: discord.Interaction[KapelleBot]) -> None:  # type: ignore[override]
+        await acknowledge(interaction)
+        spool = interaction.client.application.spool
+        await ask(
+            interaction, {"prompt": self._prompt.value, "seconds": reading.decimal("seconds", self._seconds.value)},
+            kind="audio", parent_id=self._job.id,
+            inputs={"melody": await file_of(self._job, self._number, "sound", spool)})
 
 
 class Template(_Window):
@@ -58,28 +88,30 @@ class Template(_Window):
 
     def __init__(self, job: Job, language: str) -> None:
         super().__init__(text(language, "A piece like #{number}", number=job.id))
-        asked = job.parameters
         self._job = job
-        self._title = self._ask_for(
-            "title", text(language, "Title"), str(asked["title"]), longest=LONGEST_TITLE, required=False)
-        self._artist = self._ask_for(
-            "artist", text(language, "Artist"), str(asked["artist"]), longest=LONGEST_TITLE, required=False)
-        self._tokens = self._ask_for("tokens", _tokens_label(language), str(asked["tokens"]))
-        self._takes = self._ask_for(
-            "takes", text(language, "Takes ({least} to {most})", least=TAKES.start, most=TAKES.stop - 1), str(asked["takes"]))
-        self._temperature = self._ask_for(
-            "temperature", _temperature_label(language), messages.number(float(asked["temperature"]), language))
+        asked, composed = job.parameters, job.kind == "midi"
+        words = {"title": text(language, "Title"), "artist": text(language, "Artist")} if composed else {
+            "prompt": text(language, "What it sounds like")}
+        self._words = [
+            self.ask_for(name, label, str(asked[name]), longest=LONGEST_TITLE if composed else LONGEST_PROMPT,
+                          required=not composed)
+            for name, label in words.items()]
+        self._length = _ask_for_length(self, job, language)
+        most = (TAKES if composed else AUDIO_TAKES).stop - 1
+        self._takes = self.ask_for(
+            "takes", text(language, "Takes ({least} to {most})", least=TAKES.start, most=most), str(asked["takes"]))
+        self._temperature = _ask_for_temperature(self, job, language)
 
     async def on_submit(self, interaction: discord.Interaction[KapelleBot]) -> None:  # type: ignore[override]
         await acknowledge(interaction)
+        kept = {name: value for name, value in self._job.parameters.items() if name != "seed"}
         await ask(interaction, {
-            "title": self._title.value,
-            "artist": self._artist.value,
-            "tokens": reading.whole("tokens", self._tokens.value),
+            **kept,
+            **{field.custom_id: field.value for field in self._words},
+            **_length(self._job, self._length),
             "takes": reading.whole("takes", self._takes.value),
             "temperature": reading.decimal("temperature", self._temperature.value),
-            "stop_at_end": bool(self._job.parameters.get("stop_at_end", False)),
-        }, engine=self._job.engine, parent_id=self._job.id)
+        }, kind=self._job.kind, engine=self._job.engine, parent_id=self._job.id)
 
 
 class Report(_Window):
@@ -90,7 +122,7 @@ class Report(_Window):
                          text(language, "Report take {take} of #{number}", number=job.id, take=number))
         self._job_id = job.id
         self._number = number
-        self._reason = self._ask_for("reason", text(language, "What is wrong with it?"), longest=LONGEST_REPORT,
+        self._reason = self.ask_for("reason", text(language, "What is wrong with it?"), longest=LONGEST_REPORT,
                                      style=discord.TextStyle.paragraph)
 
     async def on_submit(self, interaction: discord.Interaction[KapelleBot]) -> None:  # type: ignore[override]
@@ -101,10 +133,27 @@ class Report(_Window):
         await answer(interaction, messages.reported(member.language))
 
 
-def _tokens_label(language: str) -> str:
-    return text(language, "Tokens ({least} to {most})", least=TOKENS.start, most=TOKENS.stop - 1)
+def _ask_for_length(window: _Window, job: Job, language: str) -> ui.TextInput[Any]:
+    if job.kind == "midi":
+        label = text(language, "Tokens ({least} to {most})", least=TOKENS.start, most=TOKENS.stop - 1)
+        return window.ask_for("tokens", label, str(job.parameters["tokens"]))
+    return window.ask_for("seconds", _seconds_label(language), messages.number(float(job.parameters["seconds"]), language))
 
 
-def _temperature_label(language: str) -> str:
-    low, high = (messages.number(value, language) for value in TEMPERATURES)
-    return text(language, "Temperature ({least} to {most})", least=low, most=high)
+def _length(job: Job, field: ui.TextInput[Any]) -> dict[str, Any]:
+    """What was asked for as length, as the kind of job names it."""
+    if job.kind == "midi":
+        return {"tokens": reading.whole("tokens", field.value)}
+    return {"seconds": reading.decimal("seconds", field.value)}
+
+
+def _seconds_label(language: str) -> str:
+    low, high = SECONDS
+    return text(language, "Seconds ({least} to {most})", least=f"{low:g}", most=f"{high:g}")
+
+
+def _ask_for_temperature(window: _Window, job: Job, language: str) -> ui.TextInput[Any]:
+    low, high = (messages.number(value, language) for value in (TEMPERATURES if job.kind == "midi" else AUDIO_TEMPERATURES))
+    return window.ask_for(
+        "temperature", text(language, "Temperature ({least} to {most})", least=low, most=high),
+        messages.number(float(job.parameters["temperature"]), language))

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot.jobs.records import Member, Place
+from bot.jobs.records import Job, Member, Place
 from bot.jobs.refusals import Reason, Refusal
 from bot.languages import language_of
 
 if TYPE_CHECKING:
+    from bot.discord.client import KapelleBot
     from bot.jobs.moderation import Moderation
 
 
@@ -25,6 +26,26 @@ async def member_of(interaction: discord.Interaction, moderation: Moderation) ->
         state = await moderation.state(interaction.guild_id)
         moderator = state.moderator_role_id in role_ids
     return Member(interaction.guild_id, user.id, role_ids, moderator, language_of(str(interaction.locale)))
+
+
+async def job_for(interaction: discord.Interaction[KapelleBot], job_id: int, member: Member) -> Job:
+    """A job that the member may see; any other is refused as if it were not there. Raises Refusal(NO_JOB)."""
+    job = await interaction.client.application.jobs.job(job_id, member)
+    if not may_see(interaction, job, member):
+        raise Refusal(Reason.NO_JOB, number=job_id)
+    return job
+
+
+def may_see(interaction: discord.Interaction, job: Job, member: Member) -> bool:
+    """Whether a job is the member's, or in a channel that they see. Moderators see all."""
+    if member.moderator or member.user_id == job.owner_id or interaction.channel_id == job.thread_id:
+        return True
+    guild, user = interaction.guild, interaction.user
+    channel = guild.get_channel(job.channel_id) if guild is not None else None
+    if guild is None or channel is None or not isinstance(user, discord.Member):
+        return False
+    thread = guild.get_thread(job.thread_id) if job.thread_id is not None else None
+    return channel.permissions_for(user).view_channel and not (thread is not None and thread.is_private())
 
 
 def place_of(interaction: discord.Interaction) -> Place:

@@ -12,11 +12,11 @@ NAMES = {  # as Discord shows them
     "send_messages_in_threads": "Send Messages in Threads",
     "create_public_threads": "Create Public Threads",
     "attach_files": "Attach Files",
-    "embed_links": "Embed Links",
     "read_message_history": "Read Message History",
 }
 NEEDED = discord.Permissions(**dict.fromkeys(NAMES, True))  # in a channel; also what the invitation asks for
 NEEDED_IN_THREADS = NEEDED & ~discord.Permissions(send_messages=True, create_public_threads=True)
+_TO_POST = NEEDED & ~discord.Permissions(send_messages_in_threads=True, create_public_threads=True, read_message_history=True)
 
 
 def missing(granted: discord.Permissions, needed: discord.Permissions = NEEDED) -> tuple[str, ...]:
@@ -24,6 +24,18 @@ def missing(granted: discord.Permissions, needed: discord.Permissions = NEEDED) 
     if granted.administrator:
         return ()
     return tuple(name for flag, name in NAMES.items() if getattr(needed, flag) and not getattr(granted, flag))
+
+
+def check_posting(interaction: discord.Interaction) -> None:
+    """Whether a take could be posted right where the member asks, in whatever kind of channel.
+
+    Raises Refusal: GUILD_ONLY in direct messages, PERMISSIONS (missing).
+    """
+    if interaction.guild_id is None:
+        raise Refusal(Reason.GUILD_ONLY)
+    needed = NEEDED_IN_THREADS if isinstance(interaction.channel, discord.Thread) else _TO_POST
+    if lacking := missing(interaction.app_permissions, needed):
+        raise Refusal(Reason.PERMISSIONS, missing=lacking)
 
 
 def preflight(interaction: discord.Interaction) -> None:

@@ -15,6 +15,7 @@ from bot.discord.fitting import fitted
 from bot.escaping import visible
 from bot.languages import text
 from bot.takes import slug
+from models.engines import COMPOSED
 
 if TYPE_CHECKING:
     from bot.jobs.records import Job, TakeRecord
@@ -24,6 +25,7 @@ LONGEST_CONTENT = 2000
 LONGEST_ALT_TEXT = 1024
 LONGEST_THREAD_NAME = 100
 NAMELESS = "Kapelle"
+_PICTURES = frozenset({"roll", "wave"})
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NO_MARKUP = str.maketrans(dict.fromkeys("*`~|<>\\@", " "))  # of Markdown and mentions
 
@@ -54,9 +56,9 @@ class Post:
 
 
 async def take_post(job: Job, take: TakeRecord, spool: Spool, limit: int, language: str | None = None) -> Post:
-    """A take's message with no file over `limit` bytes: sound (made smaller if need be), MIDI, picture.
+    """A take's message with no file over `limit` bytes: sound (made smaller if need be), MIDI, picture, video.
 
-    What does not fit is left out, and the message says so; the MIDI file always comes along. `language` is the job's where
+    What does not fit is left out, and the message says so; a MIDI file always comes along. `language` is the job's where
     it is not given. Raises OSError or KapelleError where the files are not in the spool any more.
     """
     language = language or job.language
@@ -71,19 +73,25 @@ async def take_post(job: Job, take: TakeRecord, spool: Spool, limit: int, langua
             attachments.append(Attachment(names["sound"], sound))
     if "midi" in names:
         attachments.append(Attachment(names["midi"], await spool.read(job.id, take.files["midi"])))
-    if "roll" in names:
-        picture = await spool.read(job.id, take.files["roll"])
+    for kind in _PICTURES & names.keys():
+        picture = await spool.read(job.id, take.files[kind])
         if len(picture) > limit:
-            notes.append(text(language, "The picture of the notes is too large to be uploaded here, so it is missing."))
+            notes.append(text(language, "The picture is too large to be uploaded here, so it is missing."))
         else:
-            attachments.append(Attachment(names["roll"], picture, _alt_text(job, take, language)))
+            attachments.append(Attachment(names[kind], picture, _alt_text(job, take, language)))
+    if "video" in names:
+        video = await spool.read(job.id, take.files["video"])
+        if len(video) > limit:
+            notes.append(text(language, "The video is too large to be uploaded here, so it is missing."))
+        else:
+            attachments.append(Attachment(names["video"], video))
     content = _joined([messages.take_caption(job, take, language), messages.parameters(job, language), *notes])
     return Post(content, tuple(attachments))
 
 
 def file_names(job: Job, take: TakeRecord) -> Mapping[str, str]:
     """What a take's files are called where members see them: kind -> `<piece>-<job>-take-<number>.<suffix>`."""
-    piece = slug(job.name)
+    piece = slug(job.name) + ("-not-musicgen" if job.engine == COMPOSED else "")
     return {kind: f"{piece}{_tail(job.id, take.number)}{PurePath(name).suffix}" for kind, name in take.files.items()}
 
 
@@ -108,6 +116,16 @@ def card_nonce(job_id: int, earlier_card_id: int | None) -> str:
     return f"k{_base36(job_id)}c{_base36(earlier_card_id or 0)}"
 
 
+def note_nonce(job_id: int) -> str:
+    """Of what its owner is told where the job has no card."""
+    return f"k{_base36(job_id)}n"
+
+
+def copy_nonce(interaction_id: int, number: int) -> str:
+    """Of a take that is posted again."""
+    return f"k{_base36(interaction_id)}r{_base36(number)}"
+
+
 def is_card(message: discord.Message, job_id: int) -> bool:
     """Whether a message of ours is the job's card; members cannot write a `#` that is not escaped into one."""
     first_line = message.content.partition("\n")[0]
@@ -116,9 +134,9 @@ def is_card(message: discord.Message, job_id: int) -> bool:
 
 def holds_take(message: discord.Message, job_id: int, number: int) -> bool:
     """Whether a message of ours is that of this take; its nonce is not always told, its files are."""
-    tail = f"{_tail(job_id, number)}.mid"
+    tail = _tail(job_id, number)
     return message.nonce == take_nonce(job_id, number) or any(
-        attachment.filename.endswith(tail) for attachment in message.attachments)
+        PurePath(attachment.filename).stem.endswith(tail) for attachment in message.attachments)
 
 
 def _tail(job_id: int, number: int) -> str:
@@ -126,6 +144,9 @@ def _tail(job_id: int, number: int) -> str:
 
 
 def _alt_text(job: Job, take: TakeRecord, language: str) -> str:
+    if job.kind == "audio":
+        return text(language, "The waveform of {piece}, take {number}: {seconds} seconds, and below it how high it sounds",
+                    piece=visible(job.name), number=take.number, seconds=round(take.seconds))[:LONGEST_ALT_TEXT]
     return text(
         language, "The notes of {piece}, take {number}: {notes} notes in {seconds} seconds, one line for each instrument",
         piece=visible(job.name), number=take.number, notes=take.notes, seconds=round(take.seconds))[:LONGEST_ALT_TEXT]

@@ -11,6 +11,7 @@ import logging
 import random
 import socket
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 import aiohttp
@@ -23,13 +24,30 @@ FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 15.0
 LONGEST_TOLD_S = 60.0  # Retry-After is obeyed up to here; beyond it, giving up is for the caller to decide
 
+EDITED_TOO_OFTEN = 30046  # a message older than an hour; nobody waits until it may be edited again
 _TOO_MANY_REQUESTS = 429
 _OF_THE_NETWORK = frozenset({
     errno.EPIPE, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ETIMEDOUT,
     errno.ENOBUFS,
 })
 
+_too_late_at: ContextVar[float | None] = ContextVar("too_late_at", default=None)  # for a request, in the loop's time
 _log = logging.getLogger("kapelle.discord")
+
+
+def punctual() -> aiohttp.TraceConfig:
+    """For a client's `http_trace`: no request goes out after the time for which `patiently` lets it be tried.
+
+    The library sleeps within a call for as long as Discord asks, ten minutes if need be, and then sends again.
+    """
+    async def check(*_: object) -> None:
+        latest = _too_late_at.get()
+        if latest is not None and asyncio.get_running_loop().time() > latest:
+            raise TimeoutError("the time for this request is over")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(check)
+    return trace
 
 
 async def patiently(
@@ -40,13 +58,14 @@ async def patiently(
     """What `call` returns, called again while it fails for reasons that pass.
 
     Waits double from `first_wait_s` to `longest_wait_s`, with jitter; a Retry-After is obeyed up to a minute. No try begins
-    more than `give_up_s` after the first one: then the last error is raised. All other errors are raised at once.
-    `on_retry` is told `what` before every further try.
+    more than `give_up_s` after the first one, and no request where the client is `punctual`: then the last error is raised.
+    All other errors are raised at once. `on_retry` is told `what` before every further try.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + give_up_s
     wait_s = first_wait_s
     while True:
+        before = _too_late_at.set(deadline)
         try:
             return await call()
         except Exception as error:
@@ -54,6 +73,8 @@ async def patiently(
             if not passing(error) or clock() + pause_s > deadline:
                 raise
             _log.warning("%s: %s, again in %.1f s", what, reason(error), pause_s)
+        finally:
+            _too_late_at.reset(before)
         if on_retry is not None:
             on_retry(what)
         await asyncio.sleep(pause_s)
@@ -63,7 +84,7 @@ async def patiently(
 def passing(error: BaseException) -> bool:
     """Whether trying again may help: Discord or the network is at fault, not the request."""
     if isinstance(error, discord.HTTPException):
-        return error.status >= 500 or error.status == _TOO_MANY_REQUESTS
+        return error.status >= 500 or (error.status == _TOO_MANY_REQUESTS and error.code != EDITED_TOO_OFTEN)
     if isinstance(error, discord.RateLimited | aiohttp.ClientError | TimeoutError | ConnectionError | socket.gaierror):
         return True
     return isinstance(error, OSError) and error.errno in _OF_THE_NETWORK

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 import discord
 
 from bot.discord.posts import thread_name, thread_tail
+from bot.discord.retry import passing
 from bot.jobs.refusals import Failure
 from models.errors import KapelleError
 
 if TYPE_CHECKING:
     from bot.jobs.records import Job
 
-SEARCHED = 500  # messages of ours and others since the job was asked for; more were not posted by one job
+SEARCHED = 500  # messages of ours and others, the newest ones
 _CLOCKS_DIFFER = timedelta(minutes=15)  # ours and Discord's, at most
 _UNKNOWN_GUILD, _UNKNOWN_CHANNEL, UNKNOWN_MESSAGE = 10004, 10003, 10008
 ARCHIVED = 50083
+_TOO_MANY_THREADS = 160006
 _FORBIDDEN = 403
 
 _log = logging.getLogger("kapelle.discord")
@@ -30,18 +32,21 @@ class NoThreadsError(KapelleError):
 
 
 def failure_of(error: Exception) -> Failure | None:
-    """What an answer of Discord means for the job, if it means its end."""
+    """What an answer of Discord means for the job, if it means its end; None for what passes, and for our own mistakes.
+
+    Without a code it is not Discord that answers but something in front of it, which is waited for.
+    """
     if isinstance(error, NoThreadsError):
         return Failure.THREAD_GONE
     if not isinstance(error, discord.HTTPException):
         return None
     if error.code in (_UNKNOWN_CHANNEL, _UNKNOWN_GUILD):
         return Failure.THREAD_GONE
-    # Without a code it is not Discord that forbids but something in front of it. Still archived after it was to be
-    # opened: locked.
-    if (error.status == _FORBIDDEN and error.code) or error.code == ARCHIVED:
+    if error.code == _TOO_MANY_THREADS:
+        return Failure.TOO_MANY_THREADS
+    if (error.status == _FORBIDDEN and error.code) or error.code == ARCHIVED:  # still, after it was to be opened: locked
         return Failure.FORBIDDEN
-    return None
+    return Failure.TURNED_DOWN if error.code and not passing(error) else None
 
 
 async def open_thread(bot: discord.Client, job: Job, *, maybe_open: bool) -> int:
@@ -72,11 +77,13 @@ async def take_from_archive(bot: discord.Client, thread_id: int) -> None:
 
 
 async def our_messages(bot: discord.Client, job: Job) -> AsyncIterator[discord.Message]:
-    """What the bot has posted in the job's thread since it was asked for, oldest first."""
+    """What the bot has posted in the job's thread since it was asked for, the newest first."""
     if job.thread_id is None:
         return
     thread = bot.get_partial_messageable(job.thread_id, guild_id=job.guild_id)
-    async for message in thread.history(limit=SEARCHED, after=job.created_at - _CLOCKS_DIFFER, oldest_first=True):
+    async for message in thread.history(limit=SEARCHED):
+        if message.created_at < job.created_at - _CLOCKS_DIFFER:
+            return
         if bot.user is not None and message.author.id == bot.user.id:
             yield message
 

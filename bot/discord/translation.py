@@ -16,7 +16,9 @@ OPTIONS = frozenset({
     C_("option", "temperature"), C_("option", "engine"), C_("option", "seed"), C_("option", "stop-at-end"),
     C_("option", "job"), C_("option", "number"), C_("option", "whose"), C_("option", "limit"), C_("option", "value"),
     C_("option", "role"), C_("option", "channel"), C_("option", "member"), C_("option", "reason"), C_("option", "word"),
-    C_("option", "text"), C_("option", "page"),
+    C_("option", "text"), C_("option", "page"), C_("option", "prompt"), C_("option", "seconds"), C_("option", "melody"),
+    C_("option", "continue"), C_("option", "guidance"), C_("option", "top-k"), C_("option", "top-p"), C_("option", "stride"),
+    C_("option", "video"),
 })
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
@@ -21,6 +22,7 @@ from bot.worker.messages import (
     Event,
     Failed,
     Finished,
+    Loading,
     Made,
     Planned,
     Progress,
@@ -31,6 +33,7 @@ from bot.worker.messages import (
 from bot.worker.transport import LocalWorker, WorkerGone
 
 MOST_STRIKES = 3
+LEFT_ALONE_S = 600.0  # an engine that cannot be loaded
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 15.0  # for a ledger that cannot be used
 _LOG = logging.getLogger(__name__)
 
@@ -46,6 +49,8 @@ class Counters(Protocol):
 class Dispatcher:
     """Gives the jobs of some engines to their worker, at most `jobs_at_once`, and writes what it says to the ledger.
 
+    An engine that crashes the worker three times while it is loaded is left alone for a while, and its jobs fail.
+
     After a crash of several jobs each of them is tried alone; one that crashes alone three times fails.
     """
 
@@ -59,6 +64,8 @@ class Dispatcher:
         self._starting = asyncio.Lock()  # both tasks start jobs
         self._progress: dict[int, Progress] = {}
         self._sent: dict[int, Job] = {}
+        self._load_crashes: dict[str, int] = {}
+        self._left_alone: dict[str, float] = {}  # engine -> until when, monotonic
         self.worker_ready = False
         self._listener = ledger.changes.listen()
 
@@ -102,21 +109,24 @@ class Dispatcher:
             await self._start_next()
 
     async def _start_next(self) -> None:
-        if not self.worker_ready or len(self._sent) >= self._jobs_at_once:
-            return
-        line = await self._ledger.line()
-        waiting = [job for job in line.waiting if job.guild_id not in line.paused and job.engine in self._engines]
-        for job in order(waiting, line.at_work):
-            full = len(self._sent) >= self._jobs_at_once
-            if full or (self._sent and (job.alone or any(other.alone for other in self._sent.values()))):
+        """Start one after the other; who asked while one was started has a turn before the next."""
+        while self.worker_ready and len(self._sent) < self._jobs_at_once:
+            line = await self._ledger.line()
+            waiting = [job for job in line.waiting if job.guild_id not in line.paused and job.engine in self._engines]
+            turns = order(waiting, line.begun)
+            if not turns or (self._sent and (turns[0].alone or any(other.alone for other in self._sent.values()))):
                 return
-            await self._start(job)
+            if self._left_alone.get(turns[0].engine, 0.0) > time.monotonic():
+                await self._ledger.fail(turns[0].id, Failure.NO_MODEL, "it crashed the worker while it was loaded")
+            elif not await self._start(turns[0]):
+                return
 
-    async def _start(self, job: Job) -> None:
+    async def _start(self, job: Job) -> bool:
+        """Whether the worker is there to be given a job."""
         await self._adopt(job)
         started = await self._ledger.mark_running(job.id)
         if started is None:  # cancelled meanwhile
-            return
+            return True
         # From here to the order nothing is waited for: whoever cancels the job does so before, or is heard after it.
         self._sent[job.id] = started
         made = tuple(take.number for take in started.takes if take.state is not TakeState.PENDING)
@@ -127,6 +137,8 @@ class Dispatcher:
         except WorkerGone:
             await _patiently(partial(self._ledger.requeue, job.id))
             self._forget(job.id)
+            return False
+        return True
 
     async def _adopt(self, job: Job) -> None:
         """Enter takes that a worker finished without living to say so; those that are known change nothing."""
@@ -161,6 +173,9 @@ class Dispatcher:
                 self.worker_ready = False
                 await self._after_crash(event)
                 self._metrics.event("worker died")
+            case Loading():
+                if event.over:
+                    self._load_crashes.pop(event.engine, None)
             case Planned():
                 await self._ledger.planned(event.job, event.attempt, event.outcome)
             case Progress():
@@ -199,8 +214,16 @@ class Dispatcher:
     async def _after_crash(self, death: Died) -> None:
         _LOG.warning("the worker died with exit code %s; it had %d jobs, %d of them begun",
                      death.exit_code, len(death.jobs), len(death.decoding))
+        if death.loading is not None:
+            self._load_crashes[death.loading] = self._load_crashes.get(death.loading, 0) + 1
+            if self._load_crashes[death.loading] >= MOST_STRIKES:
+                _LOG.error("the engine %s crashed the worker %d times while it was loaded; is there memory enough for it?",
+                           death.loading, MOST_STRIKES)
+                del self._load_crashes[death.loading]
+                self._left_alone[death.loading] = time.monotonic() + LEFT_ALONE_S
         for job_id in death.jobs:
-            begun, alone = job_id in death.decoding, len(death.decoding) == 1
+            begun = job_id in death.decoding and death.loading is None  # else it is not known to be to blame
+            alone = len(death.decoding) == 1
             job = await self._ledger.job(job_id)
             if job_id not in self._sent or job is None:
                 continue

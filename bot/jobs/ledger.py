@@ -7,13 +7,13 @@ it is on the disk.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Row, Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
@@ -22,14 +22,19 @@ from bot.jobs.changes import Changes
 from bot.jobs.database import Database, LedgerError
 from bot.jobs.records import Job, JobState, TakeRecord, TakeState
 from bot.jobs.refusals import Failure
-from bot.jobs.tables import EventRow, FavouriteRow, GuildRow, JobRow, SpeedRow, TakeRow
+from bot.jobs.tables import CopyRow, EventRow, FavouriteRow, GuildRow, JobRow, SpeedRow, TakeRow
 
 __all__ = ["Ledger", "LedgerError", "Line", "Transaction"]
 
 SPEEDS_KEPT = 20  # jobs of an engine
+_LATELY = timedelta(hours=1)
+_MOST_CHANGED = 500  # jobs read one by one; databases bound the length of a list
 _NOT_CHARGED_TO_US = frozenset({Failure.REFUSED})
 _LARGEST_JOB_ID = 2**31 - 1
 _LARGEST_ID = 2**63 - 1  # Discord's fit in
+# Where many are read: objects that SQLAlchemy watches over take three times as long, and the event loop stands still for it.
+_COLUMNS = tuple(JobRow.__table__.columns)
+_TAKE_COLUMNS = (*TakeRow.__table__.columns, TakeRow.favourites)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Line:
     waiting: tuple[Job, ...]
     at_work: tuple[Job, ...]
     paused: frozenset[int]
+    begun: Mapping[int, datetime]  # when the last job of those who wait was begun, if that was lately
 
 
 @dataclass
@@ -93,6 +99,8 @@ class Ledger:
         self._database = database
         self._line: Line | None = None
         self._version = 0  # of the line
+        self._in_line: Mapping[int, Job] = {}  # those in the last line
+        self._changed: set[int] | None = None  # jobs that may differ from it; None: all
 
     @classmethod
     async def open(cls, url: str, changes: Changes, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Ledger:
@@ -112,10 +120,16 @@ class Ledger:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
-        async with self._database.write() as session:
-            transaction = Transaction(session, self.now())
-            yield transaction
-        self._line, self._version = None, self._version + 1
+        whole = False
+        try:
+            async with self._database.write() as session:
+                transaction = Transaction(session, self.now())
+                yield transaction
+                whole = True
+        finally:
+            if whole:  # it may be on the disk even where an error or a cancellation came in between
+                self._line, self._version = None, self._version + 1
+                self._changed = None if self._changed is None else self._changed | set(transaction.touched)
         for job_id in transaction.touched:
             self.changes.publish(job_id)
         for state in transaction.entered:
@@ -130,41 +144,67 @@ class Ledger:
 
     async def jobs(
         self, *states: JobState, guild_id: int | None = None, owner_id: int | None = None,
-        newest_first: bool = False, limit: int | None = None, offset: int = 0,
+        newest_first: bool = False, limit: int | None = None, offset: int = 0, with_takes: bool = True,
     ) -> list[Job]:
         """Those in one of the states (none named: in any), the oldest first."""
         order = JobRow.id.desc() if newest_first else JobRow.id
-        wanted = _chosen(select(JobRow), states, guild_id, owner_id).order_by(order).limit(limit).offset(offset)
+        wanted = _chosen(select(*_COLUMNS), states, guild_id, owner_id).order_by(order).limit(limit).offset(offset)
+        takes: dict[int, list[Row[Any]]] = {}
         async with self.read() as session:
-            rows = await session.scalars(wanted.options(selectinload(JobRow.takes)))
-            return [_job(row, self.now(), row.takes) for row in rows]
+            rows = (await session.execute(wanted)).all()
+            if with_takes and rows:
+                theirs = select(*_TAKE_COLUMNS).where(TakeRow.job_id.in_(select(wanted.subquery().c.id)))
+                for take in await session.execute(theirs.order_by(TakeRow.number)):
+                    takes.setdefault(take.job_id, []).append(take)
+        return [_job(row, self.now(), takes.get(row.id, ())) for row in rows]
 
     async def count(self, *states: JobState, guild_id: int | None = None, owner_id: int | None = None) -> int:
         async with self.read() as session:
             return await session.scalar(_chosen(select(func.count(JobRow.id)), states, guild_id, owner_id)) or 0
 
+    async def untold(self) -> list[int]:
+        """Numbers of the jobs that are not over, or whose end was not said yet; the oldest first."""
+        async with self.read() as session:
+            return list(await session.scalars(select(JobRow.id).where(~JobRow.told).order_by(JobRow.id)))
+
     async def line(self) -> Line:
         """Who waits and who is at work. Kept until something is written, so that asking again costs nothing."""
         if self._line is not None:
             return self._line
-        version = self._version
-        wanted = _chosen(select(JobRow), (JobState.QUEUED, JobState.RUNNING, JobState.RENDERING), None, None)
+        version, before, changed = self._version, self._in_line, self._changed
+        wanted = _chosen(select(*_COLUMNS), (JobState.QUEUED, JobState.RUNNING, JobState.RENDERING), None, None)
+        if changed is not None and len(changed) <= _MOST_CHANGED:  # the others are known
+            wanted = wanted.where(JobRow.id.in_(changed))
+        else:
+            before = {}
         async with self.read() as session:
-            jobs = [_job(row, self.now(), ()) for row in await session.scalars(wanted.order_by(JobRow.id))]
+            found = {row.id: _job(row, self.now(), ()) for row in await session.execute(wanted)}
+            known = {job_id: job for job_id, job in before.items() if changed is None or job_id not in changed} | found
+            jobs = [known[job_id] for job_id in sorted(known)]
             paused = frozenset(await session.scalars(select(GuildRow.guild_id).where(GuildRow.paused)))
+            begun = await self._begun(session, jobs)
         line = Line(tuple(job for job in jobs if job.state is JobState.QUEUED),
-                    tuple(job for job in jobs if job.state.at_work), paused)
+                    tuple(job for job in jobs if job.state.at_work), paused, begun)
         if version == self._version:  # nothing changed while it was read
-            self._line = line
+            self._line, self._in_line, self._changed = line, known, set()
         return line
 
+    async def _begun(self, session: AsyncSession, line: Sequence[Job]) -> dict[int, datetime]:
+        """When the last job of each member who waits was begun: within an hour, or while somebody waited."""
+        since = min([self.now() - _LATELY, *(job.created_at for job in line)])
+        wait = select(JobRow.owner_id).where(JobRow.state == JobState.QUEUED.value)
+        last = select(JobRow.owner_id, func.max(JobRow.started_at)).where(
+            JobRow.owner_id.in_(wait), JobRow.started_at >= since).group_by(JobRow.owner_id)
+        return {owner_id: begun for owner_id, begun in await session.execute(last)}
+
     async def job_of_message(self, message_id: int) -> tuple[Job, int | None] | None:
-        """The job whose take or card a message shows, and the number of the take."""
+        """The job whose take or card a message shows, and the number of the take; also of one that was posted again."""
         if not 0 < message_id <= _LARGEST_ID:
             return None
         async with self.read() as session:
-            take = (await session.execute(
-                select(TakeRow.job_id, TakeRow.number).where(TakeRow.message_id == message_id))).first()
+            copied = select(CopyRow.take_id).where(CopyRow.message_id == message_id)
+            take = (await session.execute(select(TakeRow.job_id, TakeRow.number).where(
+                (TakeRow.message_id == message_id) | TakeRow.id.in_(copied)))).first()
             card = await session.scalar(select(JobRow.id).where(JobRow.card_id == message_id)) if take is None else None
         job = await self.job(take.job_id if take else card or 0)
         return (job, take.number if take else None) if job else None
@@ -258,13 +298,16 @@ class Ledger:
             return transaction.record(row) if row and await transaction.cancel(row) else None
 
     async def finish(self, job_id: int) -> Job | None:
-        """Delivered: None while a take is still to be posted, or if it is not being delivered."""
+        """Delivered; failed where nothing of it is posted. None while a take is to be posted, or if it is not being delivered."""
         async with self.write() as transaction:
             row = await transaction.job(job_id)
             open_takes = (TakeState.PENDING, TakeState.MADE)
             if row is None or row.state != JobState.DELIVERING or any(take.state in open_takes for take in row.takes):
                 return None
-            transaction.enter(row, JobState.DONE)
+            if any(take.state == TakeState.POSTED for take in row.takes):
+                transaction.enter(row, JobState.DONE)
+            else:
+                await _fail(transaction, row, Failure.LOST, "")
             return transaction.record(row)
 
     # Delivery
@@ -275,17 +318,26 @@ class Ledger:
                 row.thread_id = thread_id
                 transaction.changed(job_id)
 
-    async def set_card(self, job_id: int, message_id: int | None) -> None:
+    async def set_card(self, job_id: int, message_id: int | None) -> bool:
+        """Whether there is such a job; if not, the card is to be taken away."""
         async with self.write() as transaction:
-            if row := await transaction.job(job_id):
-                row.card_id = message_id
-                transaction.changed(job_id)
+            row = await transaction.job(job_id)
+            if row is None:
+                return False
+            row.card_id = message_id
+            transaction.changed(job_id)
+            return True
 
-    async def take_posted(self, job_id: int, number: int, message_id: int) -> None:
+    async def take_posted(self, job_id: int, number: int, message_id: int) -> bool:
+        """Whether it is wanted; if the job was cancelled or deleted meanwhile, the message is to be taken away."""
         async with self.write() as transaction:
-            if take := _take(await transaction.job(job_id), number):
-                take.state, take.message_id = TakeState.POSTED.value, message_id
-                transaction.changed(job_id)
+            row = await transaction.job(job_id)
+            take = _take(row, number)
+            if row is None or take is None or row.state == JobState.CANCELLED:
+                return False
+            take.state, take.message_id = TakeState.POSTED.value, message_id
+            transaction.changed(job_id)
+            return True
 
     async def take_lost(self, job_id: int, number: int) -> None:
         """It could not be posted. One that was posted stays so."""
@@ -293,6 +345,31 @@ class Ledger:
             take = _take(await transaction.job(job_id), number)
             if take and take.state == TakeState.MADE:
                 take.state = TakeState.LOST.value
+                transaction.changed(job_id)
+
+    async def take_copied(self, job_id: int, number: int, channel_id: int, message_id: int) -> bool:
+        """A take was posted again. Whether there is one; if not, the message is to be taken away."""
+        async with self.write() as transaction:
+            take = _take(await transaction.job(job_id), number)
+            if take is None:
+                return False
+            transaction.session.add(CopyRow(message_id=message_id, channel_id=channel_id, take_id=take.id))
+            return True
+
+    async def copies(self, job_id: int) -> list[tuple[int, int]]:
+        """Channel and number of the messages in which takes of a job were posted again."""
+        async with self.read() as session:
+            found = await session.execute(
+                select(CopyRow.channel_id, CopyRow.message_id).join(TakeRow, TakeRow.id == CopyRow.take_id)
+                .where(TakeRow.job_id == job_id).order_by(CopyRow.message_id))
+            return [(channel_id, message_id) for channel_id, message_id in found]
+
+    async def tell(self, job_id: int) -> None:
+        """The end of a job was said where its owner sees it."""
+        async with self.write() as transaction:
+            row = await transaction.job(job_id)
+            if row is not None and JobState(row.state).over and not row.told:
+                row.told = True
                 transaction.changed(job_id)
 
     async def toggle_favourite(self, job_id: int, number: int, user_id: int) -> bool:
@@ -355,7 +432,7 @@ def _take(row: JobRow | None, number: int) -> TakeRow | None:
     return next((take for take in row.takes if take.number == number), None) if row else None
 
 
-def _strikes(row: JobRow, now: datetime) -> float:
+def _strikes(row: JobRow | Row[Any], now: datetime) -> float:
     """Strikes halve with every whole hour since the last one."""
     if row.struck_at is None:
         return row.strikes
@@ -372,13 +449,13 @@ def _chosen(query: Select[Any], states: tuple[JobState, ...], guild_id: int | No
     return query
 
 
-def _job(row: JobRow, now: datetime, takes: list[TakeRow] | tuple[()]) -> Job:
+def _job(row: JobRow | Row[Any], now: datetime, takes: Sequence[TakeRow | Row[Any]]) -> Job:
     return Job(
         id=row.id, guild_id=row.guild_id, channel_id=row.channel_id, thread_id=row.thread_id, owner_id=row.owner_id,
         language=row.language, kind=row.kind, engine=row.engine, parameters=row.parameters, inputs=row.inputs,
         priority=row.priority, parent_id=row.parent_id, state=JobState(row.state), attempt=row.attempt, strikes=_strikes(row, now),
         alone=row.alone, failure=row.failure, outcome=row.outcome, card_id=row.card_id, created_at=row.created_at,
-        started_at=row.started_at, ended_at=row.ended_at,
+        started_at=row.started_at, ended_at=row.ended_at, told=row.told,
         takes=tuple(TakeRecord(
             job_id=row.id, number=take.number, state=TakeState(take.state), files=take.files, seconds=take.seconds,
             notes=take.notes, message_id=take.message_id, favourites=take.favourites or 0) for take in takes))

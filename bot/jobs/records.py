@@ -82,6 +82,7 @@ class Job:
     ended_at: datetime | None
     takes: tuple[TakeRecord, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)  # files it works on: field of the request -> name in the spool
+    told: bool = False  # its end was said where its owner sees it
 
     @property
     def seed(self) -> int:

@@ -33,6 +33,10 @@ class Reason(StrEnum):
     MODERATORS_ONLY = "moderators_only"
     PERMISSIONS = "permissions"  # missing: names as Discord shows them
     GUILD_ONLY = "guild_only"
+    NO_MELODY = "no_melody"  # engine: cannot follow one
+    NO_WEIGHTS = "no_weights"  # engine: its model is not on this machine
+    TOO_LARGE = "too_large"  # limit: MB that an attached file may have
+    UNREADABLE = "unreadable"  # an attached file could not be fetched
     FULL_DISK = "full_disk"
     LEDGER = "ledger"  # the database is locked or cannot be written
     GONE = "gone"  # a button of something that was deleted
@@ -49,6 +53,9 @@ class Failure(StrEnum):
     NO_MODEL = "no_model"  # the worker could not load the engine: text
     THREAD_GONE = "thread_gone"
     FORBIDDEN = "forbidden"  # permissions were taken away
+    TOO_MANY_THREADS = "too_many_threads"  # the guild has as many open ones as Discord allows
+    TURNED_DOWN = "turned_down"  # Discord does not take what is to be posted
+    LOST = "lost"  # no take could be posted
 
 
 class Refusal(KapelleError):  # noqa: N818 - it is the word for it

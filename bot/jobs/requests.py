@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from bot.escaping import visible
 from bot.jobs.database import storable
 from bot.jobs.limits import Limits
 from bot.jobs.refusals import Reason, Refusal
@@ -33,6 +34,9 @@ def read(kind: str, parameters: Mapping[str, Any], limits: Limits) -> Request:
     made_of = REQUESTS[kind]
     types = {name: hint for name, hint in get_type_hints(made_of).items() if name not in INPUTS}
     given = {name: value for name, value in parameters.items() if value is not None}
+    for name in WORDS:  # words of which nothing can be seen are none
+        if isinstance(given.get(name), str) and not visible(given[name]):
+            given[name] = ""
     given.setdefault("seed", secrets.randbelow(len(SEEDS)))
     for name in _CAPPED:
         limit = getattr(limits, name)

@@ -34,13 +34,14 @@ class JobService:
     """Accepts jobs and lets members see and change theirs. Raises Refusal, and LedgerError as the ledger does.
 
     `jobs_at_once` are those a worker has at a time; `remove_files` removes what is in the spool of a job, `keep_file`
-    writes to it, `free_bytes` is the space left there.
+    writes to it, `free_bytes` is the space left there. `installed` says whether an engine's model is on this machine.
     """
 
     def __init__(
         self, ledger: Ledger, machine: Limits, engines: Sequence[str], *, remove_files: Callable[[int], Awaitable[None]],
         keep_file: Callable[[int, str, bytes], Awaitable[None]], free_bytes: Callable[[], int],
-        moderators_first: bool = True, longest_queue: int = 500, jobs_at_once: int = 8,
+        installed: Callable[[str], bool] = lambda engine: True, moderators_first: bool = True, longest_queue: int = 500,
+        jobs_at_once: int = 8,
     ) -> None:
         self._ledger = ledger
         self._machine = machine
@@ -48,28 +49,27 @@ class JobService:
         self._remove_files = remove_files
         self._keep_file = keep_file
         self._free_bytes = free_bytes
+        self._installed = installed
         self._moderators_first = moderators_first
         self._longest_queue = longest_queue
         self._jobs_at_once = jobs_at_once
         self._ordered: tuple[Line, list[Job]] | None = None
 
     async def submit(
-        self, kind: str, engine: str, parameters: Mapping[str, Any], member: Member, place: Place, *,
+        self, kind: str, engine: str | None, parameters: Mapping[str, Any], member: Member, place: Place, *,
         parent_id: int | None = None, inputs: Mapping[str, bytes] | None = None,
     ) -> Queued:
         """Accept a job, or raise Refusal. All checks, the quota and the job itself are one transaction.
 
         Takes, tokens and seconds that are not asked for are the usual ones, or as many as the limits allow where that is
-        less. `inputs` are the contents of files that the job works on, by their names in the request.
+        less, and so is the engine. `inputs` are the contents of files that the job works on, by their names in the request.
         """
         free_bytes = await asyncio.to_thread(self._free_bytes)
         async with self._ledger.write() as transaction:
             await self._check_guild(transaction.session, parameters, member)
             limits, rules = await self._limits(transaction.session, member, place.channel_id)
             request = requests.read(kind, parameters, limits)
-            offered = tuple(name for name in self._engines if ENGINES[name].kind == kind)
-            if engine not in offered:
-                raise Refusal(Reason.NO_ENGINE, engine=engine, engines=offered)
+            engine = self._engine(kind, engine, follows="melody" in (inputs or {}))
             if free_bytes < space_needed(request.takes, request.most_seconds) + sum(map(len, (inputs or {}).values())):
                 raise Refusal(Reason.FULL_DISK)
             await self._check_limits(transaction, request, member, place, limits, rules)
@@ -95,6 +95,21 @@ class JobService:
         except LedgerError:
             return Queued(job, 0, None)
 
+    def _engine(self, kind: str, asked: str | None, *, follows: bool) -> str:
+        """The engine for a job: the one asked for, or the first that can do it; `follows`: a melody."""
+        offered = tuple(name for name in self._engines if ENGINES[name].kind == kind)
+        if not offered:
+            raise Refusal(Reason.NO_AUDIO)
+        able = [name for name in offered if ENGINES[name].follows or not follows]
+        engine = asked or (able or offered)[0]
+        if engine not in offered:
+            raise Refusal(Reason.NO_ENGINE, engine=engine, engines=offered)
+        if engine not in able:
+            raise Refusal(Reason.NO_MELODY, engine=engine)
+        if not self._installed(engine):
+            raise Refusal(Reason.NO_WEIGHTS, engine=engine)
+        return engine
+
     async def _keep(self, job: JobRow, inputs: Mapping[str, bytes]) -> None:
         """Files are there before the job is. Of one that does not come to be they are removed when the bot starts."""
         try:
@@ -116,7 +131,7 @@ class JobService:
 
     async def mine(self, member: Member) -> list[Queued]:
         """The member's jobs in the guild that are not over, the oldest first; place 0: at work or being posted."""
-        jobs = await self._ledger.jobs(*_NOT_OVER, guild_id=member.guild_id, owner_id=member.user_id)
+        jobs = await self._ledger.jobs(*_NOT_OVER, guild_id=member.guild_id, owner_id=member.user_id, with_takes=False)
         return [await self._queued(job) for job in jobs]
 
     async def place(self, job_id: int) -> Queued | None:
@@ -216,7 +231,7 @@ class JobService:
         """
         user_id = member.user_id
         async with self._ledger.write() as transaction:
-            job_ids = list(await transaction.session.scalars(select(JobRow.id).where(JobRow.owner_id == user_id)))
+            job_ids = list(await transaction.session.scalars(select(JobRow.id).where(JobRow.owner_id == user_id).order_by(JobRow.id)))
             for job_id in job_ids:
                 if row := await transaction.job(job_id):
                     await transaction.cancel(row)
@@ -286,7 +301,7 @@ class JobService:
     async def _queued(self, job: Job) -> Queued:
         line = await self._ledger.line()
         if self._ordered is None or self._ordered[0] is not line:
-            self._ordered = line, order(line.waiting, line.at_work)
+            self._ordered = line, order(line.waiting, line.begun)
         paused = job.guild_id in line.paused
         ahead: list[Job] = []
         for one in self._ordered[1]:

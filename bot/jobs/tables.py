@@ -80,13 +80,14 @@ class TakeRow(Base):
 class JobRow(Base):
     __tablename__ = "jobs"
     # SQLite would otherwise give the number of a deleted job to a new one, and old buttons would reach it.
-    __table_args__ = (Index("ix_jobs_state_guild", "state", "guild_id"), {"sqlite_autoincrement": True})
+    __table_args__ = (Index("ix_jobs_state_guild", "state", "guild_id"), Index("ix_jobs_owner_started", "owner_id", "started_at"),
+                      {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     guild_id: Mapped[int] = mapped_column(index=True)
     channel_id: Mapped[int]
     thread_id: Mapped[int | None]
-    owner_id: Mapped[int] = mapped_column(index=True)
+    owner_id: Mapped[int]
     language: Mapped[str]
     kind: Mapped[str]
     engine: Mapped[str]
@@ -102,11 +103,22 @@ class JobRow(Base):
     failure: Mapped[str | None]
     outcome: Mapped[dict[str, Any]] = mapped_column(default=dict)
     card_id: Mapped[int | None] = mapped_column(index=True)
+    told: Mapped[bool] = mapped_column(default=False)  # its end was said where its owner sees it
     charged_on: Mapped[date | None]  # the day whose quota it took; none once that was given back
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     takes: Mapped[list[TakeRow]] = relationship(order_by=TakeRow.number, lazy="raise", passive_deletes=True)
+
+
+class CopyRow(Base):
+    """A take was posted again."""
+
+    __tablename__ = "copies"
+
+    message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    channel_id: Mapped[int]
+    take_id: Mapped[int] = mapped_column(ForeignKey("takes.id", ondelete="CASCADE"), index=True)
 
 
 class EventRow(Base):

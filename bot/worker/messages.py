@@ -44,6 +44,14 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """An engine is being loaded, or has been, well or not."""
+
+    engine: str
+    over: bool = False
+
+
+@dataclass(frozen=True)
 class Planned:
     job: int
     attempt: int
@@ -108,12 +116,13 @@ class Died:
     exit_code: int | None
     jobs: tuple[int, ...]  # that were sent to it and not finished
     decoding: tuple[int, ...]  # those of them that it had begun
+    loading: str | None = None  # the engine that was being loaded
 
 
-Event = Ready | Planned | Progress | Made | Rendering | Finished | Failed | Cancelled | Died
+Event = Ready | Loading | Planned | Progress | Made | Rendering | Finished | Failed | Cancelled | Died
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (
-        Start, Cancel, Stop, Ready, Planned, Progress, Made, Rendering, Finished, Failed, Cancelled, Died)}
+        Start, Cancel, Stop, Ready, Loading, Planned, Progress, Made, Rendering, Finished, Failed, Cancelled, Died)}
 
 
 def to_line(message: Order | Event) -> bytes:

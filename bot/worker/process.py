@@ -30,6 +30,7 @@ from bot.worker.messages import (
     Event,
     Failed,
     Finished,
+    Loading,
     Made,
     Order,
     Planned,
@@ -206,6 +207,7 @@ class Worker:
     def _engine(self, name: str) -> Engine:
         if name not in self._engines:
             began = time.monotonic()
+            self._say(Loading(name))
             try:
                 self._engines[name] = load_engine(name, None, self._settings.host)
             except KapelleError as error:
@@ -213,6 +215,8 @@ class Worker:
             except Exception as error:  # a library that is missing, memory that is not enough
                 _log_error("an engine cannot be loaded", error)
                 raise _UnloadableError(f"the engine {name} cannot be loaded ({type(error).__name__})") from error
+            finally:
+                self._say(Loading(name, over=True))
             _LOG.info("loaded the engine %s in %.1f s", name, time.monotonic() - began)
         return self._engines[name]
 

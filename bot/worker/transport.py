@@ -23,6 +23,7 @@ from bot.worker.messages import (
     Event,
     Failed,
     Finished,
+    Loading,
     Planned,
     Progress,
     Start,
@@ -59,6 +60,7 @@ class LocalWorker:
         self._stopping = asyncio.Event()
         self._heard: asyncio.Queue[Event | None] = asyncio.Queue()
         self._jobs: dict[int, bool] = {}  # sent and not over -> whether it was begun
+        self._loading: str | None = None  # the engine that is being loaded
 
     @property
     def pid(self) -> int | None:
@@ -156,9 +158,10 @@ class LocalWorker:
             code = await process.wait()
             self._process = None
             lost, self._jobs = self._jobs, {}
+            loading, self._loading = self._loading, None
             if not self._stopping.is_set():
                 _LOG.warning("the worker ended with exit code %d; jobs with it: %d", code, len(lost))
-                self._heard.put_nowait(Died(code, tuple(lost), tuple(job for job, begun in lost.items() if begun)))
+                self._heard.put_nowait(Died(code, tuple(lost), tuple(job for job, begun in lost.items() if begun), loading))
             await log
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
 
@@ -181,6 +184,8 @@ class LocalWorker:
 
     def _note(self, event: Event) -> None:
         match event:
+            case Loading():
+                self._loading = None if event.over else event.engine
             case Planned() | Progress():
                 if event.job in self._jobs:
                     self._jobs[event.job] = True

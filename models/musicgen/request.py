@@ -74,6 +74,11 @@ class AudioRequest:
         return self.frames
 
     @property
+    def size(self) -> str:
+        """How long a take is to be, in words."""
+        return f"{self.seconds:g} s"
+
+    @property
     def most_seconds(self) -> float:
         return self.seconds
 

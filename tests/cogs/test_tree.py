@@ -17,9 +17,9 @@ from bot.discord.translation import OPTIONS, CommandTranslator
 from bot.languages import word
 from models.engines import SEEDS, TAKES, TEMPERATURES, TOKENS
 
-ENGINES = ("pocket", "la-composer")
+ENGINES = {"midi": ("pocket", "la-composer"), "audio": ("musicgen-small", "musicgen-melody")}
 COMMANDS = {
-    "midi", "queue", "cancel", "quota", "history", "take", "help", "privacy",
+    "midi", "audio", "queue", "cancel", "quota", "history", "take", "help", "privacy",
     "kapelle limits show", "kapelle limits set", "kapelle pause", "kapelle resume", "kapelle drain", "kapelle cancel",
     "kapelle block", "kapelle unblock", "kapelle words add", "kapelle words remove", "kapelle words test",
     "kapelle words list", "kapelle audit", "kapelle status", "kapelle role"}
@@ -32,7 +32,7 @@ Payload = Mapping[str, Any]
 @pytest.fixture
 async def payloads() -> list[Payload]:
     """What would be sent, with every cog loaded and translated, without a connection."""
-    parts = SimpleNamespace(settings=SimpleNamespace(engines=ENGINES), titles=None, moderation=None)
+    parts = SimpleNamespace(settings=SimpleNamespace(offered=lambda kind: ENGINES[kind]), titles=None, moderation=None)
     bot = KapelleBot(cast(Application, parts))
     for cog in COGS:
         await bot.load_extension(cog)
@@ -84,7 +84,7 @@ def test_midi_takes_what_models_take(payloads: list[Payload]) -> None:
             "tokens": (TOKENS[0], TOKENS[-1]), "takes": (TAKES[0], TAKES[-1]), "temperature": TEMPERATURES,
             "seed": (SEEDS[0], SEEDS[-1])}.items():
         assert (options[name]["min_value"], options[name]["max_value"]) == (low, high), name
-    assert [choice["value"] for choice in options["engine"]["choices"]] == list(ENGINES)
+    assert [choice["value"] for choice in options["engine"]["choices"]] == list(ENGINES["midi"])
     assert options["title"]["autocomplete"]
     assert options["artist"]["autocomplete"]
     assert not any(option["required"] for name, option in options.items() if name != "title")
@@ -129,7 +129,7 @@ def test_descriptions_options_and_choices_are_german_and_names_are_not(payloads:
                 assert part["name_localizations"] == {}, part["name"]
             for choice in part.get("choices", ()):
                 localised = set(choice.get("name_localizations", {}))
-                assert localised == ({"de"} if choice["value"] not in ENGINES else set()), choice
+                assert localised == ({"de"} if choice["value"] not in (*ENGINES["midi"], *ENGINES["audio"]) else set()), choice
     midi = slashes(payloads)["midi"]["options"]
     assert midi[0]["name_localizations"] == {"de": "titel"}
     assert midi[0]["description_localizations"]["de"].startswith("Wie das Stück heißt")

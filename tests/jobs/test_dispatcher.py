@@ -12,10 +12,23 @@ from bot.jobs import dispatcher as dispatching
 from bot.jobs.dispatcher import Dispatcher
 from bot.jobs.ledger import Ledger, LedgerError
 from bot.jobs.limits import Limits
-from bot.jobs.records import Job, JobState, TakeState
+from bot.jobs.records import Job, JobState, Place, TakeState
 from bot.jobs.refusals import Failure
 from bot.spool import Spool
-from bot.worker.messages import Cancel, Died, Event, Failed, Finished, Made, Planned, Progress, Ready, Rendering, Start
+from bot.worker.messages import (
+    Cancel,
+    Died,
+    Event,
+    Failed,
+    Finished,
+    Loading,
+    Made,
+    Planned,
+    Progress,
+    Ready,
+    Rendering,
+    Start,
+)
 from bot.worker.transport import WorkerGone
 from tests.jobs.building import ANNA, ask, service_of
 
@@ -61,12 +74,14 @@ class Counts:
 
 
 @asynccontextmanager
-async def at_work(ledger: Ledger, folder: Path, *, jobs_at_once: int = 2) -> AsyncIterator[tuple[Nobody, Counts]]:
+async def at_work(
+    ledger: Ledger, folder: Path, *, jobs_at_once: int = 2, engines: tuple[str, ...] = ENGINES,
+) -> AsyncIterator[tuple[Nobody, Counts]]:
     worker, counts = Nobody(), Counts()
     spool = Spool(folder)
-    await dispatching.tidy(ledger, spool, ENGINES)
+    await dispatching.tidy(ledger, spool, engines)
     running = asyncio.create_task(Dispatcher(
-        ledger, worker, spool, counts, engines=ENGINES, jobs_at_once=jobs_at_once).run())  # type: ignore[arg-type]
+        ledger, worker, spool, counts, engines=engines, jobs_at_once=jobs_at_once).run())  # type: ignore[arg-type]
     await asyncio.sleep(0)
     worker.say(Ready(1, ()))
     try:
@@ -251,3 +266,21 @@ async def test_every_state_is_counted(ledger: Ledger, tmp_path: Path) -> None:
         worker.say(Made(job.id, 1, 1, FILES, 1.0, 9, 9), Finished(job.id, 1))
         await in_state(ledger, job.id, JobState.DELIVERING)
     assert entered == [JobState.QUEUED, JobState.RUNNING, JobState.DELIVERING]
+
+
+async def test_an_engine_that_cannot_be_loaded_does_not_stop_the_queue(ledger: Ledger, tmp_path: Path) -> None:
+    service = service_of(ledger, engines=("pocket", "la-composer"))
+    doomed = (await service.submit("midi", "la-composer", {"title": "x", "takes": 1}, ANNA, Place(1))).job
+    innocent = (await ask(service)).job
+    async with at_work(ledger, tmp_path, jobs_at_once=2, engines=("pocket", "la-composer")) as (worker, _):
+        for crash in range(1, dispatching.MOST_STRIKES + 1):
+            await until(lambda crash=crash: len(worker.starts()) == 2 * crash)
+            worker.say(Progress(innocent.id, crash, (0.1, 0.1), 9), Loading("la-composer"),
+                       Died(-9, (doomed.id, innocent.id), (innocent.id,), "la-composer"), Ready(2, ()))
+        failed = await in_state(ledger, doomed.id, JobState.FAILED)
+        assert failed.failure == Failure.NO_MODEL
+        assert (await service.quota(ANNA, 1)).jobs_today == 1  # given back
+        kept = await in_state(ledger, innocent.id, JobState.RUNNING)
+        assert (kept.strikes, kept.alone) == (0.0, False)
+        again = (await service.submit("midi", "la-composer", {"title": "y", "takes": 1}, ANNA, Place(1))).job
+        await in_state(ledger, again.id, JobState.FAILED)

@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.Column("failure", sa.String(), nullable=True),
         sa.Column("outcome", sa.JSON(), nullable=False),
         sa.Column("card_id", sa.BigInteger(), nullable=True),
+        sa.Column("told", sa.Boolean(), nullable=False),
         sa.Column("charged_on", sa.Date(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
@@ -55,7 +56,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True)
     op.create_index("ix_jobs_card_id", "jobs", ["card_id"])
     op.create_index("ix_jobs_guild_id", "jobs", ["guild_id"])
-    op.create_index("ix_jobs_owner_id", "jobs", ["owner_id"])
+    op.create_index("ix_jobs_owner_started", "jobs", ["owner_id", "started_at"])
     op.create_index("ix_jobs_parent_id", "jobs", ["parent_id"])
     op.create_index("ix_jobs_state_guild", "jobs", ["state", "guild_id"])
     op.create_table(
@@ -136,6 +137,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_takes"))
     op.create_index("ix_takes_job_number", "takes", ["job_id", "number"], unique=True)
     op.create_index("ix_takes_message_id", "takes", ["message_id"])
+    op.create_table(
+        "copies",
+        sa.Column("message_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("channel_id", sa.BigInteger(), nullable=False),
+        sa.Column("take_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["take_id"], ["takes.id"], name="fk_copies_take_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("message_id", name="pk_copies"))
+    op.create_index("ix_copies_take_id", "copies", ["take_id"])
     op.create_table(
         "favourites",
         sa.Column("take_id", sa.Integer(), nullable=False),

@@ -1,0 +1,62 @@
+"""Files that a job works on: those that members attach, and those of takes that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import discord
+
+from bot.jobs.refusals import Reason, Refusal
+from models.errors import KapelleError
+
+if TYPE_CHECKING:
+    from bot.jobs.records import Job
+    from bot.spool import Spool
+
+LARGEST_BYTES = 10 * 2**20  # as much is decoded of a file
+LONGEST_CARRIED_ON_S = 60.0  # more of a sound is not read
+
+
+async def uploaded(attachments: Mapping[str, discord.Attachment | None]) -> dict[str, bytes]:
+    """The contents of what was attached. What is too large is not fetched. Raises Refusal."""
+    contents = {}
+    for name, attachment in attachments.items():
+        if attachment is None:
+            continue
+        if attachment.size > LARGEST_BYTES:
+            raise Refusal(Reason.TOO_LARGE, limit=LARGEST_BYTES // 2**20)
+        try:
+            contents[name] = await attachment.read()
+        except discord.HTTPException as error:
+            raise Refusal(Reason.UNREADABLE) from error
+    return contents
+
+
+async def inputs_of(job: Job, spool: Spool) -> dict[str, bytes]:
+    """The files that a job was given, for another one. Raises Refusal where they are gone."""
+    return {name: await _read(job, spool, file) for name, file in job.inputs.items()}
+
+
+async def file_of(job: Job, number: int, kind: str, spool: Spool) -> bytes:
+    """A file of a take (midi, sound). Raises Refusal where it is gone, or was never there."""
+    take = next((take for take in job.takes if take.number == number), None)
+    if take is None or kind not in take.files:
+        raise Refusal(Reason.NO_TAKE, number=f"{job.id}.{number}")
+    return await _read(job, spool, take.files[kind])
+
+
+async def carried_on(job: Job, number: int, spool: Spool) -> dict[str, bytes]:
+    """A take as what another job carries on. Raises Refusal."""
+    if job.kind == "midi":
+        return {"continuation": await file_of(job, number, "midi", spool)}
+    if any(take.number == number and take.seconds > LONGEST_CARRIED_ON_S for take in job.takes):
+        raise Refusal(Reason.INVALID, text=f"a sound of more than {LONGEST_CARRIED_ON_S:g} seconds cannot be carried on")
+    return {"continuation": await file_of(job, number, "sound", spool)}
+
+
+async def _read(job: Job, spool: Spool, name: str) -> bytes:
+    try:
+        return await spool.read(job.id, name)
+    except (OSError, KapelleError) as error:
+        raise Refusal(Reason.NO_TAKE, number=job.id) from error
