@@ -30,8 +30,8 @@ _LEAST_FREE_BYTES = 4 * 10**9  # with CUDA it is about 10 GB; pip will say so
 # What audiocraft's models import when they make sound, and the worker when it runs them and writes files
 LIBRARIES = ("av", "demucs", "einops", "flashy", "julius", "librosa", "num2words", "omegaconf", "pyloudnorm",
              "sentencepiece", "torchmetrics", "transformers")
-COMPANIONS = ("aiofiles", "huggingface_hub", "midi2audio", "mido", "numpy", "pillow", "pretty_midi", "pydantic-settings", "rapidfuzz",
-              "safetensors", "soundfile", "soxr")
+COMPANIONS = ("aiofiles", "huggingface_hub", "midi2audio", "mido", "numpy", "pillow", "pretty_midi", "pydantic-settings",
+              "rapidfuzz", "safetensors", "soundfile", "soxr")
 
 
 def interpreter(settings: Settings) -> Path:

@@ -30,6 +30,7 @@ _TICK_S = 0.05
 _REMEMBERED_S = 60.0
 _ACKNOWLEDGED_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0)  # an interaction is lost after 3 s
 _LATE_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_WAITED_S = (0.1, 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 _IDS_PER_S = (5, 10, 25, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 
@@ -52,9 +53,8 @@ class Gateway(Protocol):
     def is_ready(self) -> bool: ...
 
 
-class Worker(Protocol):
-    @property
-    def pid(self) -> int | None: ...
+class Dispatcher(Protocol):
+    worker_ready: bool  # not while its worker is being started, for the first time or after it died
 
 
 class Ledger(Protocol):
@@ -70,7 +70,7 @@ class Parts(Protocol):
     def ledger(self) -> Ledger: ...
 
     @property
-    def workers(self) -> Sequence[Worker]: ...
+    def dispatchers(self) -> Sequence[Dispatcher]: ...
 
     @property
     def metrics(self) -> Metrics: ...
@@ -123,8 +123,21 @@ class LoopLag:
 
     def worst_s(self) -> float:
         """The longest of the last minute."""
+        return max(self._remembered(), default=0.0)
+
+    def p99_s(self) -> float:
+        """What 99 % of the last minute was not later than. A sample counts for as long as it took: long ones are few."""
+        lags = sorted(self._remembered())
+        left = 0.99 * sum(_TICK_S + late for late in lags)
+        for late in lags:
+            left -= _TICK_S + late
+            if left <= 0:
+                return late
+        return 0.0
+
+    def _remembered(self) -> list[float]:
         since = time.monotonic() - _REMEMBERED_S
-        return max((late for at, late in self._latest if at >= since), default=0.0)
+        return [late for at, late in self._latest if at >= since]
 
 
 class Metrics:
@@ -138,6 +151,9 @@ class Metrics:
         self._queued = Gauge("kapelle_queue_length", "Jobs that wait for the worker", registry=self.registry)
         self._oldest = Gauge(
             "kapelle_queue_oldest_seconds", "How long ago the oldest queued job was asked for", registry=self.registry)
+        self._waited = Histogram(
+            "kapelle_queue_wait_seconds", "From a job's acceptance to its beginning", ["engine"], buckets=_WAITED_S,
+            registry=self.registry)
         self._jobs = Gauge("kapelle_jobs", "Jobs that are in a state now", ["state"], registry=self.registry)
         self._entered = Counter("kapelle_jobs_entered", "Jobs that came into a state", ["state"], registry=self.registry)
         self._acknowledged = Histogram(
@@ -155,6 +171,8 @@ class Metrics:
         self.lag = LoopLag(late.observe)
         Gauge("kapelle_event_loop_lag_worst_seconds", "The longest lag of the last minute",
               registry=self.registry).set_function(self.lag.worst_s)
+        Gauge("kapelle_event_loop_lag_p99_seconds", "What the lag was not above for 99 % of the last minute",
+              registry=self.registry).set_function(self.lag.p99_s)
 
     def acknowledged(self, seconds: float) -> None:
         """An interaction was acknowledged so long after it had arrived."""
@@ -163,6 +181,10 @@ class Metrics:
     def retried(self, what: str) -> None:
         """A request to Discord is tried again; `what` kind of request it is."""
         self._retried.labels(what).inc()
+
+    def waited(self, engine: str, seconds: float) -> None:
+        """A job was begun for the first time, so long after it had been accepted."""
+        self._waited.labels(engine).observe(max(0.0, seconds))
 
     def decoded(self, engine: str, ids: int, seconds: float) -> None:
         """An engine has made all ids of a job."""
@@ -265,7 +287,7 @@ class HealthServer:
         """How the parts are. Asks the ledger at most once a second, however many ask, and for 2 s at most."""
         return Vitals(
             gateway=_condition(self._gateway.is_ready() and self._gateway.ws is not None and self._gateway.ws.open),
-            worker=_condition(all(worker.pid is not None for worker in self._parts.workers)),
+            worker=_condition(all(dispatcher.worker_ready for dispatcher in self._parts.dispatchers)),
             backlog=await self._backlog.get())
 
     async def _healthz(self, request: web.Request) -> web.Response:

@@ -15,7 +15,6 @@ from bot.cli.terminal import shown
 from bot.compose import Composition
 from models.engines import Plan, Take
 from models.pocket.attributes import TONICS, Attributes
-from models.titles.matching import LOW_SCORE
 
 _SOURCES = {  # an engine's words for where an attribute is from -> ours
     "stated": "as you asked", "title": "from the matched title", "form": "usual for the form",
@@ -61,8 +60,7 @@ def print_summary(composition: Composition[Plan, Take]) -> None:
         console.print(shown(text), soft_wrap=True)
 
     if plan.matched_title is not None and plan.matched_score is not None:
-        verdict = "" if plan.matched_score >= LOW_SCORE else ", a low score"
-        line(f"matched: {plan.matched_title} (score {plan.matched_score:.1f} of 100{verdict})")
+        line(f"matched: {plan.matched_title} (score {plan.matched_score:.1f} of 100)")
     else:
         line("matched: no title")
     if described := describe(plan):

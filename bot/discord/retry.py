@@ -12,6 +12,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TypeVar
 
 import aiohttp
@@ -31,8 +32,18 @@ _OF_THE_NETWORK = frozenset({
     errno.ENOBUFS,
 })
 
-_too_late_at: ContextVar[float | None] = ContextVar("too_late_at", default=None)  # for a request, in the loop's time
 _log = logging.getLogger("kapelle.discord")
+
+
+@dataclass
+class _Limit:
+    """Until when requests may go out, in the loop's time; the first one may always."""
+
+    latest: float
+    begun: bool = False
+
+
+_limit: ContextVar[_Limit | None] = ContextVar("limit", default=None)
 
 
 def punctual() -> aiohttp.TraceConfig:
@@ -41,9 +52,10 @@ def punctual() -> aiohttp.TraceConfig:
     The library sleeps within a call for as long as Discord asks, ten minutes if need be, and then sends again.
     """
     async def check(*_: object) -> None:
-        latest = _too_late_at.get()
-        if latest is not None and asyncio.get_running_loop().time() > latest:
-            raise TimeoutError("the time for this request is over")
+        if (limit := _limit.get()) is not None:
+            if limit.begun and asyncio.get_running_loop().time() > limit.latest:
+                raise TimeoutError("the time for this request is over")
+            limit.begun = True
 
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(check)
@@ -64,8 +76,9 @@ async def patiently(
     clock = asyncio.get_running_loop().time
     deadline = clock() + give_up_s
     wait_s = first_wait_s
+    limit = _Limit(deadline)
     while True:
-        before = _too_late_at.set(deadline)
+        before = _limit.set(limit)
         try:
             return await call()
         except Exception as error:
@@ -74,7 +87,7 @@ async def patiently(
                 raise
             _log.warning("%s: %s, again in %.1f s", what, reason(error), pause_s)
         finally:
-            _too_late_at.reset(before)
+            _limit.reset(before)
         if on_retry is not None:
             on_retry(what)
         await asyncio.sleep(pause_s)

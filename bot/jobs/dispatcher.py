@@ -41,6 +41,8 @@ _LOG = logging.getLogger(__name__)
 class Counters(Protocol):
     """What is counted for those who watch over the bot."""
 
+    def waited(self, engine: str, seconds: float) -> None: ...
+
     def decoded(self, engine: str, ids: int, seconds: float) -> None: ...
 
     def event(self, kind: str) -> None: ...
@@ -127,6 +129,8 @@ class Dispatcher:
         started = await self._ledger.mark_running(job.id)
         if started is None:  # cancelled meanwhile
             return True
+        if started.attempt == 1 and started.started_at is not None:
+            self._metrics.waited(started.engine, (started.started_at - started.created_at).total_seconds())
         # From here to the order nothing is waited for: whoever cancels the job does so before, or is heard after it.
         self._sent[job.id] = started
         made = tuple(take.number for take in started.takes if take.state is not TakeState.PENDING)

@@ -26,6 +26,7 @@ from bot.worker.messages import (
     Loading,
     Planned,
     Progress,
+    Rendering,
     Start,
     from_line,
     to_line,
@@ -36,6 +37,8 @@ LONGEST_LINE = 2**20  # bytes
 PATIENCE_S = 10.0  # for a running step and the takes that are being rendered, when stopped
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0  # between death and birth; none after the first death
 HEALTHY_S = 60.0  # who lived that long did not die of being started
+LONGEST_STEP_S = 600.0  # a worker that decodes and says nothing for so long hangs, and is replaced
+LOOK_S = 5.0  # how often that is looked at
 _SECRETS = ("DISCORD_TOKEN", f"{PREFIX}DISCORD_TOKEN", f"{PREFIX}DATABASE")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _HOME = Path(__file__).resolve().parents[2]  # where the packages are
@@ -61,6 +64,8 @@ class LocalWorker:
         self._heard: asyncio.Queue[Event | None] = asyncio.Queue()
         self._jobs: dict[int, bool] = {}  # sent and not over -> whether it was begun
         self._loading: str | None = None  # the engine that is being loaded
+        self._decoding: set[int] = set()  # jobs whose progress is to be heard of
+        self._spoke = 0.0  # when it last said something, monotonic
 
     @property
     def pid(self) -> int | None:
@@ -159,6 +164,7 @@ class LocalWorker:
             self._process = None
             lost, self._jobs = self._jobs, {}
             loading, self._loading = self._loading, None
+            self._decoding.clear()
             if not self._stopping.is_set():
                 _LOG.warning("the worker ended with exit code %d; jobs with it: %d", code, len(lost))
                 self._heard.put_nowait(Died(code, tuple(lost), tuple(job for job, begun in lost.items() if begun), loading))
@@ -166,19 +172,26 @@ class LocalWorker:
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
 
     async def _listen(self, process: Process) -> None:
-        """Pass on events until there will be no more, or one cannot be read."""
+        """Pass on events until there will be no more, one cannot be read, or the process hangs."""
         assert process.stdout is not None
         while True:
             try:
-                line = await process.stdout.readline()
+                async with asyncio.timeout(LOOK_S):
+                    line = await process.stdout.readline()
                 if not line.endswith(b"\n"):
                     return
                 event = from_line(line)
                 if not isinstance(event, Event):
                     raise ValueError("not an event")
+            except TimeoutError:
+                if self._decoding and self._loading is None and time.monotonic() - self._spoke > LONGEST_STEP_S:
+                    _LOG.error("the worker has been at one step for %.0f s; it is replaced", LONGEST_STEP_S)
+                    return
+                continue
             except ValueError:  # also for a line that is too long
                 _LOG.error("the worker said something that cannot be read; it is replaced")
                 return
+            self._spoke = time.monotonic()
             self._note(event)
             self._heard.put_nowait(event)
 
@@ -189,8 +202,12 @@ class LocalWorker:
             case Planned() | Progress():
                 if event.job in self._jobs:
                     self._jobs[event.job] = True
+                    self._decoding.add(event.job)
+            case Rendering():
+                self._decoding.discard(event.job)
             case Finished() | Failed() | Cancelled():
                 self._jobs.pop(event.job, None)
+                self._decoding.discard(event.job)
 
 
 def _environment(settings: Settings, scratch: str) -> dict[str, str]:

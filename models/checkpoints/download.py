@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,7 +30,9 @@ class Announced:
 
     url: str
     bytes: int
-    git_sha1: str  # of "blob <bytes>\\0" and the content
+    git_sha1: str | None = None  # of "blob <bytes>\\0" and the content
+    sha256: str | None = None  # of the content; one of the two is enough
+    token: str | None = field(default=None, repr=False)  # for the host of `url`, not for where it redirects to
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,13 @@ def _persist(url: str, attempt: Callable[[], Outcome], patience: Patience) -> Ou
                         "command again, it goes on where it stopped")
 
 
-def _open(url: str, offset: int = 0) -> http.client.HTTPResponse:
+def _open(url: str, offset: int = 0, token: str | None = None) -> http.client.HTTPResponse:
     headers = {"User-Agent": "kapelle", "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
     request = urllib.request.Request(url, headers=headers)
+    if token:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
     return cast(http.client.HTTPResponse, urllib.request.urlopen(request, timeout=TIMEOUT_S))
 
 
@@ -118,7 +122,7 @@ def _continue(file: Announced, part: Path, progress: Callable[[int], None]) -> N
     here = part.stat().st_size if part.is_file() else 0
     if here >= file.bytes and here:
         return
-    with _open(file.url, here) as answer, part.open("ab") as target:
+    with _open(file.url, here, file.token) as answer, part.open("ab") as target:
         if here and not (answer.headers.get("Content-Range") or "").startswith(f"bytes {here}-"):
             target.truncate(0)
             here = 0
@@ -134,8 +138,13 @@ def _continue(file: Announced, part: Path, progress: Callable[[int], None]) -> N
 def _fits(file: Announced, path: Path) -> bool:
     if path.stat().st_size != file.bytes:
         return False
-    digest = hashlib.sha1(b"blob %d\0" % file.bytes, usedforsecurity=False)
+    digests: list[tuple[Any, str]] = []
+    if file.git_sha1:
+        digests.append((hashlib.sha1(b"blob %d\0" % file.bytes, usedforsecurity=False), file.git_sha1))
+    if file.sha256:
+        digests.append((hashlib.sha256(), file.sha256))
     with path.open("rb") as content:
         while block := content.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest() == file.git_sha1
+            for digest, _ in digests:
+                digest.update(block)
+    return all(digest.hexdigest() == announced for digest, announced in digests)

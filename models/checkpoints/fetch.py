@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoints.archive import extract, joined
-from models.checkpoints.download import PATIENT, Announced, Patience, download, fetch_json
+from models.checkpoints.download import PATIENT, TIMEOUT_S, Announced, Patience, download, fetch_json
+from models.checkpoints.hub import PARTS, parts, wanted, weights_in
 from models.checkpoints.local_transformer import convert
-from models.checkpoints.sources import SOURCES, GitHubArchive, HubFile, Source
+from models.checkpoints.sources import SOURCES, GitHubArchive, HubFile, HubModel, Source
 from models.checkpoints.store import CONFIG
 from models.checkpoints.upstream import sha256_of
 from models.errors import DownloadError, InputError
@@ -25,7 +26,18 @@ from models.la_composer.titles_database import convert_titles
 RECORD = "downloads.json"  # what was fetched from where, with checksums
 WORK = "download"  # in the model's folder while it is being fetched
 _ADVICE = "check the network connection and run the same command again, it goes on where it stopped"
+_SPARE_BYTES = 100 << 20  # that a disk keeps beside a download
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What is about to be fetched."""
+
+    name: str
+    bytes: int
+    origin: str
+    licence: str = ""  # where using the model is bound to something
 
 
 @dataclass(frozen=True)
@@ -60,36 +72,37 @@ class _Hub:
     """A file as the hub announces it."""
 
     file: HubFile
-    bytes: int
-    sha256: str | None  # of large files
+    announced: Announced
+
+    @property
+    def bytes(self) -> int:
+        return self.announced.bytes
 
     @property
     def origin(self) -> str:
         return f"hub:{self.file.repository}/{self.file.name}"
 
     def fetch(self, work: Path, progress: Callable[[int], None], patience: Patience) -> tuple[list[Path], str]:
-        from huggingface_hub import hf_hub_download
+        # Not by the hub's library: it begins anew where a download broke off.
+        path = work / self.file.name
+        download(self.announced, path, progress, patience)
+        return [path], self.announced.sha256 or sha256_of(path)
 
-        with _hub_errors(self.file):
-            path = Path(hf_hub_download(
-                self.file.repository, self.file.name, revision=self.file.revision, local_dir=work,
-                tqdm_class=_bar(progress)))
-        sha256 = sha256_of(path)
-        if self.sha256 and sha256 != self.sha256:
-            path.unlink()
-            raise DownloadError(f"{self.origin} arrived damaged; run the same command again")
-        progress(self.bytes)
-        return [path], sha256
+
+_Fetched = _Parts | _Hub
+_Step = tuple[_Fetched, Callable[[Path, str], object]]  # and what makes of it what is loaded
 
 
 def fetch(
     name: str, data: Path, progress: Progress = lambda _done, _all: None, *,
-    sources: Mapping[str, Source] = SOURCES, patience: Patience = PATIENT,
+    ahead: Callable[[Ahead], None] = lambda _: None,
+    sources: Mapping[str, Source | HubModel] = SOURCES, patience: Patience = PATIENT,
 ) -> Path:
     """Fetch the model `name` into a folder of `data`, ready to be loaded; returns that folder.
 
     What is there already is not fetched again. A download that broke off is continued by the next
     call. Checksums are remembered in `downloads.json`; a file that has become another one is refused.
+    `ahead` is told what is coming before it comes.
 
     Raises InputError for an unknown name, DownloadError, and CheckpointError when what was published
     is no such model.
@@ -98,16 +111,17 @@ def fetch(
         raise InputError(f"there is no published model {name!r}; there are {', '.join(sources)}")
     source, folder = sources[name], data / name
     work = folder / WORK
-    steps: list[tuple[HubFile | GitHubArchive, Callable[[Path, str], object]]] = []
-    if not (folder / CONFIG).is_file():
-        steps.append((source.checkpoint, lambda path, origin: convert(path, folder, origin=origin)))
-    if not (folder / TITLES).is_file():
-        steps.append((source.titles, lambda path, _: convert_titles(path, folder / TITLES)))
     try:
         work.mkdir(parents=True, exist_ok=True)
-        announced = [_announced(location, patience) for location, _ in steps]
-        total, done = sum(one.bytes for one in announced), 0
-        for one, (_, finish) in zip(announced, steps, strict=True):
+        if isinstance(source, HubModel):
+            steps = _of_repository(source, folder, patience)
+        else:
+            steps = _of_files(source, folder, patience)
+        total, done = sum(one.bytes for one, _ in steps), 0
+        if steps:
+            ahead(_ahead(name, source, total))
+            _require_space(work, total)
+        for one, finish in steps:
             before = done
             paths, sha256 = one.fetch(work, lambda here, before=before: progress(before + here, total), patience)  # type: ignore[misc]
             _remember(folder, one, sha256)
@@ -117,7 +131,7 @@ def fetch(
                 paths.append(unpacked)
             finish(paths[-1], one.origin)
             for path in paths:
-                path.unlink()
+                path.unlink(missing_ok=True)
             done += one.bytes
         shutil.rmtree(work)
     except OSError as error:
@@ -125,7 +139,50 @@ def fetch(
     return folder
 
 
-def _announced(location: HubFile | GitHubArchive, patience: Patience) -> _Parts | _Hub:
+def _of_files(source: Source, folder: Path, patience: Patience) -> list[_Step]:
+    """What is missing of a network and its titles."""
+    steps: list[_Step] = []
+    if not (folder / CONFIG).is_file():
+        steps.append((_announced(source.checkpoint, patience), lambda path, origin: convert(path, folder, origin=origin)))
+    if not (folder / TITLES).is_file():
+        steps.append((_announced(source.titles, patience), lambda path, _: convert_titles(path, folder / TITLES)))
+    return steps
+
+
+def _of_repository(source: HubModel, folder: Path, patience: Patience) -> list[_Step]:
+    """What is missing of a model that is used as it was published; its configuration, which makes it one, comes last."""
+    if weights_in(folder):
+        return []
+    published = _repository(source)
+    names = wanted(published, source.repository)
+    if PARTS in names:
+        names[:1] = [*_parts_of(published[PARTS], patience), PARTS]
+    steps: list[_Step] = []
+    for name in names:
+        if name not in published:
+            raise DownloadError(f"hub:{source.repository} has no {name}, which its {PARTS} names; try again later")
+        target = folder / name
+        if not target.is_file() or target.stat().st_size != published[name].bytes:
+            steps.append((published[name], lambda path, _, target=target: path.replace(target)))  # type: ignore[misc]
+    return steps
+
+
+def _ahead(name: str, source: Source | HubModel, total: int) -> Ahead:
+    if isinstance(source, HubModel):
+        return Ahead(name, total, f"hub:{source.repository}", source.licence)
+    return Ahead(name, total, f"{'hub' if isinstance(source.checkpoint, HubFile) else 'github'}:{source.checkpoint.repository}")
+
+
+def _require_space(work: Path, total: int) -> None:
+    """Raises DownloadError where the disk does not have room for what has not arrived yet."""
+    here = sum(path.stat().st_size for path in work.iterdir() if path.is_file())
+    needed, free = total - here + _SPARE_BYTES, shutil.disk_usage(work).free
+    if free < needed:
+        raise DownloadError(f"{work.parent} has {free / 1e9:.1f} GB left and {needed / 1e9:.1f} GB are needed; "
+                            "free some space, or let KAPELLE_DATA name another folder")
+
+
+def _announced(location: HubFile | GitHubArchive, patience: Patience) -> _Fetched:
     return _listed(location, patience) if isinstance(location, GitHubArchive) else _on_hub(location)
 
 
@@ -154,23 +211,43 @@ def _listed(archive: GitHubArchive, patience: Patience) -> _Parts:
 
 
 def _on_hub(file: HubFile) -> _Hub:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
 
-    with _hub_errors(file):
-        metadata = get_hf_file_metadata(hf_hub_url(file.repository, file.name, revision=file.revision))
-    large = metadata.etag if metadata.etag and re.fullmatch("[0-9a-f]{64}", metadata.etag) else None
-    return _Hub(file, metadata.size or 0, large)
+    url = hf_hub_url(file.repository, file.name, revision=file.revision)
+    with _hub_errors(f"hub:{file.repository}/{file.name}"):
+        metadata = get_hf_file_metadata(url)
+    etag = metadata.etag or ""
+    return _Hub(file, Announced(
+        url, metadata.size or 0, token=get_token(), sha256=etag if re.fullmatch("[0-9a-f]{64}", etag) else None,
+        git_sha1=etag if re.fullmatch("[0-9a-f]{40}", etag) else None))
+
+
+def _repository(source: HubModel) -> dict[str, _Hub]:
+    """Every file of a repository, all of the same commit."""
+    from huggingface_hub import HfApi, get_token, hf_hub_url
+
+    with _hub_errors(f"hub:{source.repository}"):
+        listed = HfApi().model_info(source.repository, revision=source.revision, files_metadata=True, timeout=TIMEOUT_S)
+    revision = listed.sha or source.revision
+    return {
+        file.rfilename: _Hub(HubFile(source.repository, file.rfilename, revision), Announced(
+            hf_hub_url(source.repository, file.rfilename, revision=revision), file.size, token=get_token(),
+            sha256=file.lfs.sha256 if file.lfs else None, git_sha1=None if file.lfs else file.blob_id))
+        for file in listed.siblings or () if file.size is not None
+    }
+
+
+def _parts_of(index: _Hub, patience: Patience) -> list[str]:
+    """The files that an index names. It is read before anything else, so that what is coming is known."""
+    return parts(fetch_json(index.announced.url, patience), index.origin)
 
 
 @contextmanager
-def _hub_errors(file: HubFile) -> Iterator[None]:
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
+def _hub_errors(where: str) -> Iterator[None]:
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
-    where = f"hub:{file.repository}/{file.name}"
     try:
         yield
-    except LocalEntryNotFoundError as error:  # the library's way to say that the hub did not answer
-        raise DownloadError(f"{where} could not be fetched; {_ADVICE}") from error
     except (EntryNotFoundError, RepositoryNotFoundError) as error:
         raise DownloadError(f"{where} is not there; if it has moved, say where it is now "
                             "in models/checkpoints/sources.py") from error
@@ -179,25 +256,7 @@ def _hub_errors(file: HubFile) -> Iterator[None]:
         raise DownloadError(f"{where} could not be fetched ({said}); {_ADVICE}") from error
 
 
-def _bar(progress: Callable[[int], None]) -> type[Any]:
-    """A progress bar class, as the hub's library wants one, that draws nothing and tells `progress`."""
-    from huggingface_hub.utils.tqdm import tqdm
-
-    class Bar(tqdm):
-        def __init__(self, *words: Any, **named: Any) -> None:
-            named.pop("name", None)
-            self._here = int(named.get("initial") or 0)
-            super().__init__(*words, **{**named, "disable": True})  # type: ignore[no-untyped-call]
-
-        def update(self, n: float | None = 1) -> bool | None:
-            self._here += int(n or 0)
-            progress(self._here)
-            return None
-
-    return Bar
-
-
-def _remember(folder: Path, fetched: _Parts | _Hub, sha256: str) -> None:
+def _remember(folder: Path, fetched: _Fetched, sha256: str) -> None:
     """Record a checksum, or compare with the recorded or pinned one. Raises DownloadError when it differs."""
     pinned = (fetched.archive if isinstance(fetched, _Parts) else fetched.file).sha256
     path = folder / RECORD

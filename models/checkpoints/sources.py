@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from models.musicgen.published import LICENCE, PUBLISHED, PUBLISHER, Published
+
 GIGABYTE = 10**9
 
 
@@ -46,6 +48,16 @@ class Source:
     titles: HubFile | GitHubArchive
 
 
+@dataclass(frozen=True)
+class HubModel:
+    """A model that is a repository of the Hugging Face hub, as `transformers` reads it. Its pickles are left there."""
+
+    about: str
+    repository: str
+    licence: str = ""
+    revision: str = "main"
+
+
 _TITLES = GitHubArchive(
     # Its member is `Los_Angeles_Music_Composer_Aux_Data.pickle` by the notebook's reader; not pinned here, as it is
     # the only one. How many parts there are is read from GitHub's list of the folder.
@@ -54,7 +66,15 @@ _TITLES = GitHubArchive(
     name="Los_Angeles_Music_Composer_Aux_Data.zip",
 )
 
-SOURCES: Mapping[str, Source] = {
+
+
+def _musicgen(name: str, published: Published) -> HubModel:
+    gifts = [gift for gift, has in (("follows a melody", published.melody), ("stereo", published.stereo)) if has]
+    about = ", ".join(["MusicGen", f"{published.parameters} parameters", *gifts, LICENCE])
+    return HubModel(about, f"{PUBLISHER}/{name}", LICENCE)
+
+
+SOURCES: Mapping[str, Source | HubModel] = {
     "la-composer": Source(
         about="Los Angeles Music Composer, 387.6 M parameters, 1.5 GB, and its titles",
         checkpoint=GitHubArchive(
@@ -75,4 +95,6 @@ SOURCES: Mapping[str, Source] = {
         ),
         titles=_TITLES,
     ),
+    # Not checked against the network: that all of these have their weights as safetensors too.
+    **{name: _musicgen(name, published) for name, published in PUBLISHED.items()},
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence as Listed
-from typing import Protocol
+from typing import Any, Protocol
 
 from models.decoding.sequence import Sequence, State
 
@@ -20,10 +20,13 @@ class Decoder(Protocol):
         ...
 
     def join(self, sequence: Sequence) -> None:
-        """Read the prime; from the next draw on the sequence is among the running ones."""
+        """Read the prime; from the next draw on the sequence is among the running ones.
+
+        Where this raises, nothing is left of the sequence.
+        """
         ...
 
-    def draw(self, sequences: Listed[Sequence]) -> list[int]:
+    def draw(self, sequences: Listed[Sequence]) -> Listed[Any]:
         """The next id of each running sequence, in the order given."""
         ...
 
@@ -73,13 +76,15 @@ class Batcher:
     def step(self) -> list[Sequence]:
         """Let sequences join, make one id for each that is running; returns those that have ended.
 
-        Raises ValueError when the next one does not fit even though nothing runs: it never will.
+        Raises ValueError when the next one does not fit even though nothing runs: it never will; and what the
+        decoder raises. One that could not join still waits, until it is cancelled.
         """
         for _ in range(self._joins_per_step):
             if not self._waiting or not self._decoder.fits(self._waiting[0]):
                 break
-            sequence = self._waiting.popleft()
+            sequence = self._waiting[0]
             self._decoder.join(sequence)
+            self._waiting.popleft()
             sequence.state = State.RUNNING
             self._running.append(sequence)
         if self._waiting and not self._running:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from models.decoding.sampling import noise, sample
 from models.decoding.sequence import Sequence
+from models.decoding.threads import threads
 from models.network import native
 from models.network.cache import KeyValueCache
 from models.network.local_transformer import LocalTransformer
@@ -21,11 +22,18 @@ class LocalDecoder:
     anew from a border that `restart_place` names, with three quarters of the positions behind it; what
     lies further back is forgotten then.
 
+    What a row comes to does not depend on the others. PyTorch adds up otherwise for each number of rows, so without
+    the compiled step rows are stepped one after the other.
+
+    `summing_threads` (None: as many as PyTorch has) is on how many threads PyTorch reads primes, and steps where
+    nothing is compiled. With a number, ids do not depend on how many threads there are.
+
     Subclasses say what conditions a sequence, and which ids may come next.
     """
 
     def __init__(
         self, network: LocalTransformer, rows: int, *, phantom: bool = False, cache_dtype: torch.dtype | None = None,
+        summing_threads: int | None = None,
     ) -> None:
         config = network.config
         self.network = network
@@ -34,7 +42,10 @@ class LocalDecoder:
         self._cache = KeyValueCache(
             rows, config.depth, config.heads, config.head_width, config.window, phantom=phantom,
             dtype=cache_dtype or network.embedding.weight.dtype, device=self._device)
-        native.attach(network, self._cache)
+        compiled = native.attach(network, self._cache)
+        one_by_one = self._device.type == "cpu" and not compiled
+        self._alone = [self._cache.alone(row) for row in range(rows)] if one_by_one else []
+        self._summing_threads = summing_threads
         self._owners: list[Sequence] = []  # of the cache rows in use
         self._rows: dict[Sequence, list[int]] = {}  # first the conditioned one
         self._logits = torch.empty(rows, config.vocabulary, device=self._device)
@@ -76,7 +87,11 @@ class LocalDecoder:
         streams = self.streams(sequence)
         self._rows[sequence] = list(range(first, first + streams))
         self._owners.extend([sequence] * streams)
-        self._read(sequence, sequence.prime)
+        try:
+            self._read(sequence, sequence.prime)
+        except BaseException:
+            self.leave(sequence)
+            raise
 
     def _read(self, sequence: Sequence, ids: Listed[int]) -> None:
         """Read ids from position 0 on into the sequence's rows."""
@@ -86,11 +101,12 @@ class LocalDecoder:
         rows = self._rows[sequence]
         conditions = [self.prime_condition(sequence, stream, ids) for stream in range(len(rows))]
         described = [condition for condition in conditions if condition is not None]
-        hidden = self.network.hidden(
-            torch.tensor([list(ids)] * len(rows), device=self._device),
-            torch.stack(described) if described else None,
-            phantom=self._phantom, cache=self._cache, rows=rows)
-        self._logits[rows] = self.network.head(hidden[:, -1]).to(self._logits.dtype)
+        with threads(self._summing_threads):
+            hidden = self.network.hidden(
+                torch.tensor([list(ids)] * len(rows), device=self._device),
+                torch.stack(described) if described else None,
+                phantom=self._phantom, cache=self._cache, rows=rows)
+            self._logits[rows] = self.network.head(hidden[:, -1]).to(self._logits.dtype)
 
     @torch.inference_mode()
     def draw(self, sequences: Listed[Sequence]) -> list[int]:
@@ -127,10 +143,17 @@ class LocalDecoder:
             if full:
                 self._cache.lengths[:used].clamp_(max=limit - 1)
             ids = torch.tensor([owner.ids[-1] for owner, _ in streams], device=self._device)
-            logits = self.network.step(ids, self._cache, self.step_condition(streams))
-            self._logits[:used] = logits.to(self._logits.dtype)
+            self._logits[:used] = self._step(ids, self.step_condition(streams)).to(self._logits.dtype)
         for sequence in full:
             self._read(sequence, [*sequence.prime, *sequence.ids])
+
+    def _step(self, ids: Tensor, condition: Tensor | None) -> Tensor:
+        if not self._alone:
+            return self.network.step(ids, self._cache, condition)
+        conditions = [None] * len(ids) if condition is None else condition.split(1)
+        with threads(self._summing_threads):
+            return torch.cat([self.network.step(id_, row, one) for id_, row, one
+                              in zip(ids.split(1), self._alone, conditions, strict=False)])
 
     def leave(self, sequence: Sequence) -> None:
         for row in sorted(self._rows.pop(sequence), reverse=True):

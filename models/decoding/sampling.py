@@ -1,4 +1,4 @@
-"""Drawing ids: top-k, then temperature, then softmax, as in the seed system, with noise of our own."""
+"""Drawing ids: top-k or top-p, temperature, softmax, as in the systems the models are from, with noise of our own."""
 
 from __future__ import annotations
 
@@ -19,18 +19,28 @@ def noise(seed: int, take: int, place: int) -> float:
     return (state >> 11) / 2**53
 
 
-def sample(logits: Tensor, temperature: Tensor, top_k: Tensor, uniform: Tensor) -> Tensor:
+def sample(logits: Tensor, temperature: Tensor, top_k: Tensor, uniform: Tensor, top_p: Tensor | None = None) -> Tensor:
     """Draw one id a row.
 
-    logits (rows, vocabulary), -inf where an id is not allowed; temperature (rows,) above 0; top_k
+    logits (rows, vocabulary), -inf where an id is not allowed; temperature (rows,), 0: the likeliest id; top_k
     (rows,) at least 1, logits equal to the last of the k count too; uniform (rows,) in [0, 1) -> ids (rows,).
+    top_p (rows,): above 0 it replaces top_k by as few of the likeliest ids as have that share between them.
     """
-    if int(top_k.min()) < logits.shape[-1]:
-        best = logits.topk(min(int(top_k.max()), logits.shape[-1]), dim=-1).values
-        least = best.gather(-1, top_k.clamp(max=best.shape[-1])[:, None] - 1)
-        logits = logits.masked_fill(logits < least, -torch.inf)
+    greedy = temperature == 0
+    temperature = torch.where(greedy, 1.0, temperature)[:, None]
+    top_k = torch.where(greedy, 1, top_k.clamp(max=logits.shape[-1]))
+    uniform = torch.where(greedy, 0.0, uniform)  # of several that are the likeliest, the first
+    if top_p is not None:
+        best = logits.sort(dim=-1, descending=True).values
+        shares = (best / temperature).double().softmax(dim=-1)
+        needed = (shares.cumsum(dim=-1) - shares < top_p[:, None]).sum(dim=-1)
+        top_k = torch.where(greedy | (top_p <= 0), top_k, needed)
+        logits = logits.masked_fill(logits < best.gather(-1, top_k[:, None] - 1), -torch.inf)
+    elif int(top_k.min()) < logits.shape[-1]:
+        best = logits.topk(int(top_k.max()), dim=-1).values
+        logits = logits.masked_fill(logits < best.gather(-1, top_k[:, None] - 1), -torch.inf)
     # The shares lie in the order of the ids, not of their size: where two logits are as good as equal, rounding
     # would exchange them. Doubles, and a first sum above the draw: an id without a share is never drawn.
-    shares = (logits / temperature[:, None]).double().softmax(dim=-1)
+    shares = (logits / temperature).double().softmax(dim=-1)
     mass = shares.cumsum(dim=-1)
     return (mass <= uniform[:, None] * mass[:, -1:]).sum(dim=-1)

@@ -7,6 +7,7 @@ use are always the first ones, so that a step reads one contiguous view and gath
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -92,6 +93,14 @@ class KeyValueCache:
 
     def end(self) -> None:
         self.lengths[:self._rows] += 1
+
+    def alone(self, row: int) -> KeyValueCache:
+        """One row as a cache of its own, in the same memory."""
+        one = copy(self)
+        one.layers = [layer[row:row + 1] for layer in self.layers]
+        one.lengths = self.lengths[row:row + 1]
+        one.native = None
+        return one
 
     def move(self, source: int, target: int) -> None:
         """Copy a row over another."""

@@ -76,6 +76,7 @@ class PocketEngine:
         heard = tuple(form for form in attributes.forms if form in forms and forms[form].pieces >= FEWEST_PIECES)
         # Everybody who may play is heard, if there are notes enough for all.
         required = allowed if len(allowed) * NOTES_EACH <= notes else direction.required
+        used = "title" in sources.values()
         return Plan(
             request=request, engine=self.name,
             matched_title=best.title if best else None, matched_score=best.score if best else None,
@@ -84,7 +85,7 @@ class PocketEngine:
                 notes=notes, attributes=replace(attributes, forms=heard), allowed=allowed, required=required,
                 key_strength=self._key_strength, beat_strength=self._beat_strength, may_end=request.stop_at_end,
                 given=given),
-            notices=(in_words(best),) if best is None or best.low else ())
+            notices=() if used and best is not None and not best.low else (in_words(best, used=used),))
 
     def sequences(self, plan: Plan) -> list[Sequence]:
         request, steering = plan.request, plan.steering

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import unicodedata
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,15 +10,33 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from models.errors import ScoreError
+from models.rendering.picture import (
+    AXIS,
+    COLOURS,
+    GAP,
+    HEIGHT,
+    INK,
+    LANE,
+    MARGIN,
+    PALE_INK,
+    PAPER,
+    PRIMED,
+    SMALL_PX,
+    STRONG_GRID,
+    TEXT_PX,
+    WIDTH,
+    Lane,
+    draw_time_grid,
+    font,
+    heading_height,
+    mark_prime,
+    write_heading,
+    write_seconds,
+)
 from models.score.notes import Score
 from models.whole_file import whole_file
 
-WIDTH, HEIGHT = 1600, 900
 DRUM_COLOUR = (51, 51, 51)
-# Okabe and Ito's colours for all kinds of colour vision, without yellow, which white swallows, and with a dark brown.
-COLOURS = (
-    (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (102, 17, 0),
-)  # fmt: skip
 _BLUE, _VERMILION, _GREEN, _PINK, _ORANGE, _SKY, _BROWN = range(7)
 _SOLID, _HOLLOW, _STRIPED = range(3)  # looks, for pieces with more instruments than colours
 
@@ -51,16 +66,9 @@ _DRUM_ROWS = {
     "Snare": {37, 38, 39, 40}, "Kick": {35, 36}, "Others": set[int](),
 }  # fmt: skip
 
-_PAPER, _LANE, _PRIMED, _BLACK_KEY = (255, 255, 255), (247, 248, 250), (233, 236, 241), (240, 242, 245)
-_GRID, _OCTAVE, _INK, _PALE_INK = (226, 229, 234), (196, 201, 209), (27, 31, 36), (84, 92, 102)
-_MARGIN, _AXIS, _GAP = 40, 52, 14  # px
-_TITLE_PX, _TEXT_PX, _SMALL_PX = 46, 28, 25
+_BLACK_KEY = (240, 242, 245)
 _LEGEND_ROW, _DRUM_ROW = 40, 32  # px
 _LEAST_PITCHES = 24
-_TICK_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
-_TICK_PX = 130  # least distance of two labels
-_LONGEST_TEXT = 300  # characters that are looked at; no more fit into the width
-_SPELLED = str.maketrans({"♯": "#", "♭": "b", "♮": ""})
 
 
 class _Instrument(NamedTuple):
@@ -68,19 +76,6 @@ class _Instrument(NamedTuple):
     colour: tuple[int, int, int]
     look: int
     notes: np.ndarray  # of NOTE
-
-
-class _Lane(NamedTuple):
-    """A box of the picture that notes are drawn in, and how its rows map to pixels."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-    seconds: float
-
-    def x(self, seconds: float) -> int:
-        return self.left + round(seconds / self.seconds * (self.right - self.left))
 
 
 def draw_roll(
@@ -100,46 +95,43 @@ def draw_roll(
     drums = score.notes[score.notes["drum"]]
     instruments = _instruments(score.notes[~score.notes["drum"]])
     rows = _drum_rows(drums)
-    left = _MARGIN + (100 if rows else 36)
+    left = MARGIN + (100 if rows else 36)
     legend = _legend(instruments, with_drums=bool(rows))
-    top = 34 + _TITLE_PX + (16 + _TEXT_PX if parameters else 0) + 24 + _LEGEND_ROW * len(legend) + 12
-    bottom = HEIGHT - _AXIS
+    top = heading_height(parameters) + _LEGEND_ROW * len(legend) + 12
+    bottom = HEIGHT - AXIS
     drum_top = bottom - (_DRUM_ROW * len(rows) + 10) if instruments else top
-    drum_lane = _Lane(left, drum_top, WIDTH - _MARGIN, bottom, end_s)
-    lane = _Lane(left, top, WIDTH - _MARGIN, drum_top - _GAP if rows else bottom, end_s)
+    drum_lane = Lane(left, drum_top, WIDTH - MARGIN, bottom, end_s)
+    lane = Lane(left, top, WIDTH - MARGIN, drum_top - GAP if rows else bottom, end_s)
     lanes = [lane] * bool(instruments) + [drum_lane] * bool(rows)
     prime = min(prime_seconds, end_s) if prime_seconds is not None and prime_seconds > 0 else None
 
     canvas = np.empty((HEIGHT, WIDTH, 3), dtype=np.float32)
-    canvas[:] = _PAPER
+    canvas[:] = PAPER
     for box in lanes:
-        canvas[box.top:box.bottom, box.left:box.right] = _LANE
+        canvas[box.top:box.bottom, box.left:box.right] = LANE
         if prime is not None:
-            canvas[box.top:box.bottom, box.left:box.x(prime)] = _PRIMED
+            canvas[box.top:box.bottom, box.left:box.x(prime)] = PRIMED
     if instruments:
         pitches = _pitches(instruments)
         _draw_keyboard(canvas, lane, pitches, prime)
-    _draw_time_grid(canvas, lanes)
+    draw_time_grid(canvas, lanes)
     for instrument in instruments:
         _draw_notes(canvas, lane, pitches, instrument)
     _draw_drums(canvas, drum_lane, rows)
 
     image = Image.fromarray(np.rint(canvas).astype(np.uint8))
     pen = ImageDraw.Draw(image)
-    text_width = WIDTH - 2 * _MARGIN
-    bold, plain, small = _font("Semibold", _TITLE_PX), _font("Regular", _TEXT_PX), _font("Regular", _SMALL_PX)
-    pen.text((_MARGIN, 26), _fitting(title, bold, text_width) or "Untitled", _INK, bold)
-    if parameters:
-        pen.text((_MARGIN, 34 + _TITLE_PX + 6), _fitting(parameters, plain, text_width), _PALE_INK, plain)
+    small = font("Regular", SMALL_PX)
+    write_heading(pen, title, parameters, WIDTH)
     _write_legend(pen, legend, top - 12 - _LEGEND_ROW * len(legend))
     if instruments:
         _write_octaves(pen, lane, pitches, small)
     for number, name in enumerate(rows):
         middle = drum_lane.top + (number + 0.5) * (drum_lane.bottom - drum_lane.top) / len(rows)
-        pen.text((left - 12, middle), name, _PALE_INK, small, anchor="rm")
-    _write_seconds(pen, lanes[-1], small)
+        pen.text((left - 12, middle), name, PALE_INK, small, anchor="rm")
+    write_seconds(pen, lanes[-1], small)
     if prime is not None:
-        _mark_prime(pen, lanes, prime, small)
+        mark_prime(pen, lanes, prime, small)
     with whole_file(target) as draft:
         image.save(draft, format="PNG")
     return target
@@ -180,14 +172,14 @@ def _pitches(instruments: Iterable[_Instrument]) -> tuple[int, int]:
     return lowest, max(highest, min(lowest + _LEAST_PITCHES - 1, 127))
 
 
-def _row(lane: _Lane, pitches: tuple[int, int], pitch: int) -> tuple[int, int]:
+def _row(lane: Lane, pitches: tuple[int, int], pitch: int) -> tuple[int, int]:
     """Top and bottom of the row of a pitch."""
     height = (lane.bottom - lane.top) / (pitches[1] - pitches[0] + 1)
     above = pitches[1] - pitch
     return lane.top + round(above * height), lane.top + round((above + 1) * height)
 
 
-def _draw_keyboard(canvas: np.ndarray, lane: _Lane, pitches: tuple[int, int], prime: float | None) -> None:
+def _draw_keyboard(canvas: np.ndarray, lane: Lane, pitches: tuple[int, int], prime: float | None) -> None:
     """Rows of black keys a shade darker, a line below every C."""
     split = lane.x(prime) if prime is not None else lane.left
     for pitch in range(pitches[0], pitches[1] + 1):
@@ -195,13 +187,7 @@ def _draw_keyboard(canvas: np.ndarray, lane: _Lane, pitches: tuple[int, int], pr
         if pitch % 12 in (1, 3, 6, 8, 10):
             canvas[top:bottom, split:lane.right] = _BLACK_KEY
         if pitch % 12 == 0:
-            canvas[bottom - 1:bottom + 1, lane.left:lane.right] = _OCTAVE
-
-
-def _draw_time_grid(canvas: np.ndarray, lanes: list[_Lane]) -> None:
-    for lane in lanes:
-        for tick in _ticks(lane):
-            canvas[lane.top:lane.bottom, lane.x(tick):lane.x(tick) + 1] = _GRID
+            canvas[bottom - 1:bottom + 1, lane.left:lane.right] = STRONG_GRID
 
 
 def _opacities(notes: np.ndarray) -> np.ndarray:
@@ -214,7 +200,7 @@ def _tint(canvas: np.ndarray, box: tuple[int, int, int, int], colour: np.ndarray
     area += opacity * (colour - area)
 
 
-def _draw_notes(canvas: np.ndarray, lane: _Lane, pitches: tuple[int, int], instrument: _Instrument) -> None:
+def _draw_notes(canvas: np.ndarray, lane: Lane, pitches: tuple[int, int], instrument: _Instrument) -> None:
     colour = np.array(instrument.colour, dtype=np.float32)
     rows = {pitch: _row(lane, pitches, pitch) for pitch in range(pitches[0], pitches[1] + 1)}
     notes = instrument.notes
@@ -246,7 +232,7 @@ def _draw_notes(canvas: np.ndarray, lane: _Lane, pitches: tuple[int, int], instr
                 _tint(canvas, (stripe, top, min(stripe + 3, right), bottom), colour, opacity)
 
 
-def _draw_drums(canvas: np.ndarray, lane: _Lane, rows: dict[str, np.ndarray]) -> None:
+def _draw_drums(canvas: np.ndarray, lane: Lane, rows: dict[str, np.ndarray]) -> None:
     colour = np.array(DRUM_COLOUR, dtype=np.float32)
     width = min(max(round((lane.right - lane.left) / lane.seconds * 0.07), 3), 9)
     height = (lane.bottom - lane.top) / max(len(rows), 1)
@@ -267,7 +253,7 @@ def _legend(instruments: list[_Instrument], *, with_drums: bool) -> list[list[tu
     used = 0.0
     for entry in entries:
         width = _entry_width(entry[0])
-        if rows[-1] and used + width > WIDTH - 2 * _MARGIN:
+        if rows[-1] and used + width > WIDTH - 2 * MARGIN:
             rows.append([])
             used = 0.0
         rows[-1].append(entry)
@@ -276,83 +262,30 @@ def _legend(instruments: list[_Instrument], *, with_drums: bool) -> list[list[tu
 
 
 def _entry_width(name: str) -> float:
-    return 34 + 12 + _font("Regular", _TEXT_PX).getlength(name) + 34
+    return 34 + 12 + font("Regular", TEXT_PX).getlength(name) + 34
 
 
 def _write_legend(
     pen: ImageDraw.ImageDraw, rows: list[list[tuple[str, tuple[int, int, int], int]]], top: int
 ) -> None:
     for number, row in enumerate(rows):
-        left, middle = float(_MARGIN), top + number * _LEGEND_ROW + _LEGEND_ROW // 2
+        left, middle = float(MARGIN), top + number * _LEGEND_ROW + _LEGEND_ROW // 2
         for name, colour, look in row:
             box = (left, middle - 11, left + 33, middle + 10)
             if look == _STRIPED:
                 for stripe in range(0, 34, 6):
                     pen.rectangle((left + stripe, middle - 11, left + stripe + 2, middle + 10), fill=colour)
             else:
-                pen.rectangle(box, fill=colour if look == _SOLID else _PAPER, outline=colour, width=4)
-            pen.text((left + 46, middle), name, _INK, _font("Regular", _TEXT_PX), anchor="lm")
+                pen.rectangle(box, fill=colour if look == _SOLID else PAPER, outline=colour, width=4)
+            pen.text((left + 46, middle), name, INK, font("Regular", TEXT_PX), anchor="lm")
             left += _entry_width(name)
 
 
 def _write_octaves(
-    pen: ImageDraw.ImageDraw, lane: _Lane, pitches: tuple[int, int], font: ImageFont.FreeTypeFont
+    pen: ImageDraw.ImageDraw, lane: Lane, pitches: tuple[int, int], face: ImageFont.FreeTypeFont
 ) -> None:
     for pitch in range(pitches[0], pitches[1] + 1):
         if pitch % 12 == 0:
             top, bottom = _row(lane, pitches, pitch)
-            middle = min((top + bottom) / 2, lane.bottom - _SMALL_PX / 2)
-            pen.text((lane.left - 12, middle), f"C{pitch // 12 - 1}", _PALE_INK, font, anchor="rm")
-
-
-def _ticks(lane: _Lane) -> list[float]:
-    pixels = (lane.right - lane.left) / lane.seconds
-    step = next((step for step in _TICK_SECONDS if step * pixels >= _TICK_PX), _TICK_SECONDS[-1])
-    return [number * step for number in range(math.floor(lane.seconds / step + 1e-9) + 1)]
-
-
-def _write_seconds(pen: ImageDraw.ImageDraw, lane: _Lane, font: ImageFont.FreeTypeFont) -> None:
-    ticks = _ticks(lane)
-    for tick in ticks:
-        if ticks[-1] >= 120:
-            label = f"{int(tick) // 60}:{int(tick) % 60:02d}"
-        else:
-            label = f"{tick:.1f} s" if len(ticks) > 1 and ticks[1] < 1 else f"{tick:.0f} s"
-        x = min(lane.x(tick), WIDTH - 8 - font.getlength(label) / 2)
-        pen.text((x, lane.bottom + 10), label, _PALE_INK, font, anchor="ma")
-
-
-def _mark_prime(pen: ImageDraw.ImageDraw, lanes: list[_Lane], prime: float, font: ImageFont.FreeTypeFont) -> None:
-    x, bottom = lanes[0].x(prime), lanes[-1].bottom
-    for top in range(lanes[0].top, bottom, 18):
-        pen.rectangle((x - 1, top, x + 1, min(top + 11, bottom)), fill=_INK)
-    label = "prime ends"
-    width = round(font.getlength(label)) + 20
-    left = x + 8 if x + 8 + width < lanes[0].right else x - 8 - width
-    box = (left, lanes[0].top + 8, left + width, lanes[0].top + 8 + _SMALL_PX + 14)
-    pen.rounded_rectangle(box, radius=8, fill=_PAPER, outline=_INK, width=2)
-    pen.text((left + width / 2, (box[1] + box[3]) / 2), label, _INK, font, anchor="mm")
-
-
-@cache
-def _font(weight: str, size: int) -> ImageFont.FreeTypeFont:
-    # The basic layout is in every build of Pillow, so pictures do not depend on the machine.
-    path = Path(__file__).parent / "fonts" / f"SourceSansPro-{weight}.otf"
-    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
-
-
-def _fitting(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """What can be drawn of a text on one line of `width` pixels."""
-    composed = unicodedata.normalize("NFC", text[:_LONGEST_TEXT].translate(_SPELLED))
-    spaced = "".join(" " if unicodedata.category(sign) in ("Zs", "Zl", "Zp", "Cc") else sign for sign in composed)
-    drawable = " ".join("".join(sign for sign in spaced if sign == " " or _has(font, sign)).split())
-    if font.getlength(drawable) <= width and len(text) <= _LONGEST_TEXT:
-        return drawable
-    while drawable and font.getlength(drawable + "…") > width:
-        drawable = drawable[:-1]
-    return drawable.rstrip() + "…" if drawable else ""
-
-
-def _has(font: ImageFont.FreeTypeFont, sign: str) -> bool:
-    """Whether the font has a picture of a character; combining marks would be drawn beside their letter."""
-    return unicodedata.category(sign)[0] not in "CM" and bytes(font.getmask(sign)) != bytes(font.getmask("\uffff"))
+            middle = min((top + bottom) / 2, lane.bottom - SMALL_PX / 2)
+            pen.text((lane.left - 12, middle), f"C{pitch // 12 - 1}", PALE_INK, face, anchor="rm")

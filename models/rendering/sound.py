@@ -14,21 +14,19 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
 
 import mido
 import numpy as np
 import soundfile
 from midi2audio import FluidSynth
 
-from models.errors import InputError, RenderingError, ScoreError
+from models.audio.writing import BLOCK, Sound, encode, sound_format
+from models.audio.writing import SoundFormat as SoundFormat  # part of what `render_sound` takes
+from models.errors import RenderingError, ScoreError
 from models.score.midi import read_midi
 from models.score.notes import Score
 from models.whole_file import whole_file
-
-SoundFormat = Literal["ogg", "mp3", "wav"]
 
 SAMPLE_RATE_HZ = 44_100
 PEAK_DBFS = -1.0  # room for what a lossy codec adds to a peak
@@ -38,29 +36,13 @@ FADE_SECONDS = 0.3
 PATIENCE_SECONDS = 60.0  # FluidSynth may take this and the length of the piece
 
 _FAINTEST_PEAK = 1e-4  # -80 dBFS; what FluidSynth renders of audible notes is far above
-_BLOCK = 65_536  # frames; libsndfile 1.2.2 crashes when much more Vorbis is written in one call
 _STEP = 1_024  # frames; how finely the end of the sound is looked for (23 ms)
 _ALL_SOUND_OFF = 120  # controller
 _FONT_COMPLAINTS = ("Failed to load SoundFont", "not a SoundFont")
-_ENCODINGS = {"ogg": ("OGG", "VORBIS"), "mp3": ("MP3", "MPEG_LAYER_III"), "wav": ("WAV", "PCM_16")}
 
 
 class UnplayableError(RenderingError, ScoreError):
     """A MIDI file that is broken, or silent from start to end: the input is at fault, not the machine."""
-
-
-@dataclass(frozen=True)
-class Sound:
-    """A sound file that was written.
-
-    Peak and RMS are over both channels, of what went into the encoder, relative to full scale.
-    """
-
-    path: Path
-    seconds: float
-    sample_rate_hz: int
-    peak_dbfs: float
-    rms_dbfs: float
 
 
 def render_sound(
@@ -76,7 +58,7 @@ def render_sound(
     Raises InputError for an unknown format, UnplayableError for a MIDI file that is broken or silent,
     RenderingError where FluidSynth, the SoundFont, disk space or the permission to write is missing.
     """
-    encoding = _format_of(target, format)
+    encoding = sound_format(target, format)
     font = check_soundfont(soundfont) if soundfont is not None else default_soundfont()
     program = fluidsynth_program()
     score = _read(midi)
@@ -122,13 +104,6 @@ def fluidsynth_program() -> str:
     if program is None:
         raise RenderingError("the program fluidsynth is not installed; install it: apt install fluidsynth")
     return program
-
-
-def _format_of(target: Path, format: str | None) -> SoundFormat:
-    chosen = format if format is not None else target.suffix.lower().removeprefix(".")
-    if chosen not in get_args(SoundFormat):
-        raise InputError(f"the sound format must be ogg, mp3 or wav, not {chosen!r}")
-    return cast(SoundFormat, chosen)
 
 
 def _read(midi: Path) -> Score:
@@ -264,36 +239,25 @@ def _encode(rendered: Path, draft: Path, target: Path, encoding: SoundFormat, sc
         audible = (int(np.flatnonzero(peaks > peak * 10 ** (SILENCE_DB / 20))[-1]) + 1) * _STEP
         fade = int(FADE_SECONDS * source.samplerate)
         frames = min(audible + fade, source.frames, int((score_seconds + TAIL_SECONDS) * source.samplerate))
-        gain = 10 ** (PEAK_DBFS / 20) / peak
-        energy = loudest = 0.0
-        container, subtype = _ENCODINGS[encoding]
-        with soundfile.SoundFile(
-            draft, "w", samplerate=source.samplerate, channels=source.channels, format=container, subtype=subtype
-        ) as encoded:
-            source.seek(0)
-            start = 0
-            for block in source.blocks(_BLOCK, frames=frames, dtype="float32", always_2d=True):
-                left = frames - np.arange(start, start + len(block))  # frames to the end, this one included
-                block *= (gain * np.clip(left / fade, 0, 1))[:, None].astype(np.float32)
-                encoded.write(block)
-                energy += float(np.square(block, dtype=np.float64).sum())
-                loudest = max(loudest, float(np.abs(block).max()))
-                start += len(block)
-        with soundfile.SoundFile(draft) as written:
-            if written.frames < frames:  # not every encoder reports that it could not write
-                raise RenderingError(f"{target} could not be written whole; is the disk full?")
-        return Sound(
-            path=target,
-            seconds=frames / source.samplerate,
-            sample_rate_hz=source.samplerate,
-            peak_dbfs=20 * math.log10(loudest),
-            rms_dbfs=10 * math.log10(energy / (frames * source.channels)),
+        return encode(
+            _faded(source, frames, fade, 10 ** (PEAK_DBFS / 20) / peak), draft, target,
+            format=encoding, rate_hz=source.samplerate, channels=source.channels,
         )
+
+
+def _faded(source: soundfile.SoundFile, frames: int, fade: int, gain: float) -> Iterator[np.ndarray]:
+    """The first `frames` of a file in blocks, amplified, the last `fade` of them dying away."""
+    source.seek(0)
+    start = 0
+    for block in source.blocks(BLOCK, frames=frames, dtype="float32", always_2d=True):  # (frames, channels)
+        left = frames - np.arange(start, start + len(block))  # frames to the end, this one included
+        yield block * (gain * np.clip(left / fade, 0, 1))[:, None].astype(np.float32)
+        start += len(block)
 
 
 def _peaks(source: soundfile.SoundFile) -> np.ndarray:
     """The largest absolute sample of every step, over both channels: (steps,)."""
     peaks = [np.zeros(0, dtype=np.float32)]
-    for block in source.blocks(_BLOCK, dtype="float32", always_2d=True):  # (frames, channels)
+    for block in source.blocks(BLOCK, dtype="float32", always_2d=True):  # (frames, channels)
         peaks.append(np.maximum.reduceat(np.abs(block).max(axis=1), np.arange(0, len(block), _STEP)))
     return np.concatenate(peaks)

@@ -2,12 +2,14 @@
 
 The score is WRatio of `rapidfuzz` over texts in lower case whose other characters than letters and
 digits became spaces, of the query `title --- artist` against entries written the same way. It is
-generous: an entry several times as long as the query, or shorter, gets 85.5 for one shared word.
+generous: an entry several times as long as the query, or shorter, gets 85.5 for one shared word. So does one that has
+the title and the composer's surname, and more; title and composer are looked at one by one to tell them apart.
 """
 
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,12 +17,14 @@ import numpy as np
 from rapidfuzz import fuzz, process, utils
 
 from models.errors import InputError
+from models.pocket.attributes import composer_key
 
 SEPARATOR = " --- "
 LONGEST_TEXT = 100  # characters of a title or an artist that are looked at
 # WRatio's prices: 100 for one shared word * 0.95 for sorting words * 0.9 for taking a part is 85.5.
 # Below this, a match may rest on nothing but that word.
 LOW_SCORE = 86.0
+_TELLING = 4  # letters that a title needs, to be found inside another one
 _NEAREST_FIRST = 256  # entries scored before the others, to learn what the others must reach
 _ROUNDING = 1e-6
 
@@ -32,11 +36,12 @@ class TitleMatch:
     number: int
     title: str
     score: float
+    named: bool = False  # its composer is the one that was asked for, and its title is, or holds, the one
 
     @property
     def low(self) -> bool:
         """Whether the match may be a chance one."""
-        return self.score < LOW_SCORE
+        return self.score < LOW_SCORE and not self.named
 
 
 def query_of(title: str, artist: str) -> str:
@@ -50,14 +55,15 @@ def query_of(title: str, artist: str) -> str:
     return SEPARATOR.join(given)
 
 
-def in_words(match: TitleMatch | None) -> str:
-    """A sentence about the best match, which says so when it is probably not the song that was meant."""
+def in_words(match: TitleMatch | None, *, used: bool = True) -> str:
+    """A sentence about the best match, which says so when it is probably not the song that was meant, or not used."""
     if match is None or match.score <= 0:
         return "no known title resembles the request"
     if match.low:
         return (f"no close match: the nearest title is {match.title!r} with {match.score:.1f} of 100, "
                 "probably not the song that was meant")
-    return f"matched {match.title!r} with {match.score:.1f} of 100"
+    matched = f"matched {match.title!r} with {match.score:.1f} of 100"
+    return matched if used else f"{matched}, but nothing of it was used: the request itself says what is wanted"
 
 
 class TitleIndex:
@@ -91,7 +97,8 @@ class TitleIndex:
         draw = random.Random(seed)
         tie = {int(number): draw.random() if seed is not None else 0.0 for number in candidates}
         ranked = sorted(tie, key=lambda number: (-scores[number], -similarity[number], tie[number], number))
-        return [TitleMatch(number, self._titles[number], float(scores[number])) for number in ranked[:limit]]
+        return [TitleMatch(number, text, float(scores[number]), _names(title, artist, text))
+                for number in ranked[:limit] for text in [self._titles[number]]]
 
     def _weighted(self, query: str, similarity: np.ndarray, limit: int) -> np.ndarray:
         """WRatio of every entry that can be among the best; 0 for those that cannot.
@@ -106,6 +113,21 @@ class TitleIndex:
         reached = _scores(query, [self._texts[number] for number in near], fuzz.WRatio)
         floor = float(np.partition(reached, -limit)[-limit])
         return _scores(query, self._texts, fuzz.WRatio, max(floor - _ROUNDING, 0.0))
+
+
+def _names(title: str, artist: str, entry: str) -> bool:
+    """Whether an entry is by the composer that is asked for, and its title is, or holds, the one that is."""
+    known, _, composer = entry.rpartition(SEPARATOR)
+    if (wanted := composer_key(artist[:LONGEST_TEXT])) is None or wanted != composer_key(composer):
+        return False
+    asked, known = _without_accents(title[:LONGEST_TEXT]), _without_accents(known)
+    held = set(asked.split()) <= set(known.split()) and sum(map(len, asked.split())) >= _TELLING
+    return held or fuzz.ratio(asked, known) >= LOW_SCORE
+
+
+def _without_accents(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text)
+    return utils.default_process("".join(sign for sign in apart if not unicodedata.combining(sign)))
 
 
 def _scores(query: str, texts: list[str], scorer: Callable[..., float], floor: float | None = None) -> np.ndarray:

@@ -1,0 +1,167 @@
+"""The MusicGen engine: a description becomes sound, with a melody to follow or a sound to carry on.
+
+    plan = engine.plan(request)
+    for sequence in engine.sequences(plan):
+        engine.batcher.add(sequence)
+    while engine.batcher.busy:
+        for sequence in engine.batcher.step():
+            take = engine.take(plan, sequence)
+    samples = engine.sound(plan, take)  # on another thread, beside the loop
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.decoding.batcher import Batcher
+from models.decoding.sequence import Sequence
+from models.errors import CheckpointError, InputError
+from models.musicgen.checkpoint import PRECISIONS, RATE_HZ, Checkpoint, available_bytes
+from models.musicgen.codec import Codec
+from models.musicgen.conditions import MELODY_SECONDS, TextEncoder, chroma_states, melody_windows
+from models.musicgen.decoder import TEXT_SLOTS, WINDOW, Condition, MusicgenDecoder, frames_of, slots_of, windows
+from models.musicgen.published import LICENCE, PUBLISHED
+from models.musicgen.request import FRAMES_PER_SECOND, AudioPlan, AudioRequest, AudioTake
+
+ROWS = 16  # of the cache, if there is memory for them; a guided take uses two
+FEWEST_ROWS = 2
+LONGEST_SOUND = 60.0  # seconds of a file that are read
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """What the takes of a plan have in common."""
+
+    condition: Condition
+    prime: tuple[tuple[int, ...], ...] = ()  # frames of the sound that is carried on
+
+
+class MusicgenEngine:
+    """One of the published models. Everything but `sound` belongs to one thread."""
+
+    kind = "audio"
+    rate_hz = RATE_HZ
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, device: torch.device | str = "cpu", precision: str = "float32", rows: int = ROWS,
+        window: int = WINDOW,
+    ) -> None:
+        """`window`, in frames, is what the network was trained on. Raises CheckpointError."""
+        self.name = checkpoint.name
+        self._window, self._delays = window, checkpoint.network.delays
+        self._melody = checkpoint.melody
+        self._text = TextEncoder(checkpoint, device)
+        self._codec = Codec(checkpoint, device)
+        network = checkpoint.load_network(precision, device)
+        chroma = chroma_states(checkpoint)
+        self.batcher = Batcher(MusicgenDecoder(
+            network, rows, window=window, melody_slots=self._melody["length"] if self._melody else 0,
+            chroma=None if chroma is None else chroma.to(device)))
+
+    @classmethod
+    def load(cls, folder: Path, *, name: str, device: str = "cpu", dtype: str = "float32") -> MusicgenEngine:
+        """A model of a folder, or of the Hugging Face cache if the folder is not there.
+
+        `dtype` is float32, bfloat16 or (on a CPU) int8. As many rows are made room for as memory allows. Raises
+        CheckpointError: a bad model, an unknown device, too little memory; the message says what would fit.
+        """
+        checkpoint = Checkpoint.open(folder, name)
+        return cls(checkpoint, device=device, precision=dtype, rows=rows_that_fit(checkpoint, device, dtype))
+
+    def plan(self, request: AudioRequest) -> AudioPlan:
+        """Encode the prompt and read the files. Raises InputError."""
+        notices: list[str] = []
+        stride = round(request.stride * FRAMES_PER_SECOND)
+        prime = () if request.continuation is None else self._carried_on(request, request.continuation)
+        melody = None
+        if request.melody is not None:
+            if self._melody is None:
+                able = [name for name, published in PUBLISHED.items() if published.melody]
+                raise InputError(f"{self.name} cannot follow a melody; {', '.join(able[:-1])} and {able[-1]} can")
+            heard = _read(request.melody, 1)[:, 0]
+            starts = windows(request.frames, len(prime), stride, self._window)
+            melody = melody_windows(heard, starts, self._melody["length"], chroma=self._melody["chroma"])
+            if len(starts) == 1 and len(heard) > MELODY_SECONDS * RATE_HZ:
+                notices.append(f"the first {MELODY_SECONDS} s of the melody are followed")
+        text, whole = self._text(request.prompt, TEXT_SLOTS)
+        if not whole:
+            notices.append("the prompt is too long; its end was left out")
+        return AudioPlan(request, self.name, LICENCE, tuple(notices), Wish(Condition(text, stride, melody), prime))
+
+    def _carried_on(self, request: AudioRequest, path: Path) -> tuple[tuple[int, ...], ...]:
+        """The frames of a sound file."""
+        frames = self._codec.encode(_read(path, self._codec.channels))
+        if len(frames) >= request.frames:
+            raise InputError(f"the sound to carry on takes {len(frames) / FRAMES_PER_SECOND:.1f} s already; "
+                             f"ask for more than that, not for {request.seconds:g} s")
+        return tuple(map(tuple, frames.tolist()))
+
+    def sequences(self, plan: AudioPlan) -> list[Sequence]:
+        """One for each take."""
+        request, wish = plan.request, plan.condition
+        steps = request.frames - len(wish.prime) + max(self._delays)
+        return [
+            Sequence(
+                prime=wish.prime, length=steps, seed=request.seed, take=number, temperature=request.temperature,
+                top_k=request.top_k, top_p=request.top_p, guidance=request.guidance, condition=wish.condition)
+            for number in range(1, request.takes + 1)
+        ]
+
+    def take(self, plan: AudioPlan, sequence: Sequence) -> AudioTake:
+        """The content of a take is its codes, (frames, codebooks), int16; what it carries on is in front."""
+        return AudioTake(sequence.take, frames_of(sequence, self._delays).astype(np.int16))
+
+    def sound(self, plan: AudioPlan, take: AudioTake) -> np.ndarray:
+        """Samples of a take, (samples, channels) at 32 kHz, float32, as the codec makes them: peaks may be above 1.
+
+        May run on another thread than the rest.
+        """
+        return self._codec.decode(take.content)
+
+
+def rows_that_fit(checkpoint: Checkpoint, device: str, dtype: str) -> int:
+    """Rows of the cache that there is memory for beside the weights. Raises CheckpointError when two do not fit."""
+    if dtype not in PRECISIONS:
+        raise CheckpointError(f"the precision must be one of {', '.join(PRECISIONS)}, not {dtype!r}")
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise CheckpointError(f"the device must be cpu or cuda, not {device!r}")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise CheckpointError(f"the device is {device}, but PyTorch finds no GPU here; choose cpu")
+    if kind == "cuda" and dtype == "int8":
+        raise CheckpointError("int8 is for CPUs; choose bfloat16 on a GPU")
+    free = available_bytes(device)
+    for rows in range(ROWS, FEWEST_ROWS - 1, -1):
+        if needed_bytes(checkpoint, dtype, rows) <= free:
+            if rows < ROWS:
+                _LOG.warning("%s: there is memory for %d rows of the cache, not for %d", checkpoint.name, rows, ROWS)
+            return rows
+    others = [f"{other} ({_gigabytes(needed_bytes(checkpoint, other, FEWEST_ROWS))})" for other in PRECISIONS
+              if other != dtype and (kind, other) != ("cuda", "int8") and needed_bytes(checkpoint, other, FEWEST_ROWS) <= free]
+    advice = f"{' or '.join(others)} would fit" if others else "take a smaller model, or a machine with more memory"
+    raise CheckpointError(
+        f"{checkpoint.name} needs {_gigabytes(needed_bytes(checkpoint, dtype, FEWEST_ROWS))} in {dtype} on {device}, "
+        f"where {_gigabytes(free)} are free; {advice}")
+
+
+def needed_bytes(checkpoint: Checkpoint, dtype: str, rows: int) -> int:
+    """Memory to have free before loading, so that `rows` rows of the cache can be full."""
+    slots = slots_of(checkpoint.network, melody_slots=checkpoint.melody["length"] if checkpoint.melody else 0)
+    return checkpoint.needed_bytes(dtype, rows, slots, TEXT_SLOTS, PRECISIONS[dtype])
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+def _read(path: Path, channels: int) -> np.ndarray:
+    """Samples of a sound file, (samples, channels) at 32 kHz. Raises InputError."""
+    from models.audio.reading import read_audio
+    samples: np.ndarray = read_audio(path, rate_hz=RATE_HZ, channels=channels, most_seconds=LONGEST_SOUND)
+    return samples

@@ -1,0 +1,1 @@
+"""Stands in for xformers: see `models/musicgen/standins/__init__.py`."""
