@@ -22,6 +22,7 @@ class Publisher:
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     listings: dict[str, list[str]] = field(default_factory=dict)  # folder -> paths of its files
+    repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)  # where the hub tells of one -> its files
     breaks_after: dict[str, list[int]] = field(default_factory=dict)  # path -> bytes sent before each break
     answers: dict[str, list[int]] = field(default_factory=dict)  # path -> status codes before it works
     ranges: bool = True
@@ -39,6 +40,17 @@ class Publisher:
     def put_hub(self, repository: str, name: str, content: bytes) -> None:
         self.files[f"/{repository}/resolve/main/{name}"] = content
         self.files[f"/{repository}/resolve/{COMMIT}/{name}"] = content
+        self.repositories.setdefault(f"/api/models/{repository}/revision/main", {})[name] = content
+
+
+def _told(name: str, content: bytes) -> dict[str, object]:
+    """A file as the hub tells of it; large ones are in a storage of their own, with another checksum."""
+    sha1 = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    told: dict[str, object] = {"rfilename": name, "size": len(content), "blobId": sha1}
+    if not name.endswith((".json", ".md")):
+        told |= {"blobId": "0" * 40, "lfs": {
+            "size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "pointerSize": 130}}
+    return told
 
 
 @contextmanager
@@ -66,6 +78,10 @@ def publishing() -> Iterator[Publisher]:
             if path in publisher.listings:
                 listing = [self._entry(file) for file in publisher.listings[path]]
                 return self._send(200, json.dumps(listing).encode(), {}, body)
+            if path in publisher.repositories:
+                told = {"id": path, "sha": COMMIT, "siblings": [
+                    _told(name, content) for name, content in publisher.repositories[path].items()]}
+                return self._send(200, json.dumps(told).encode(), {}, body)
             if path not in publisher.files:
                 return self._send(404, b"", {"X-Error-Code": "EntryNotFound"}, body)
             content, status = publisher.files[path], 200

@@ -20,7 +20,7 @@ from models.checkpoints.archive import extract, joined
 from models.checkpoints.download import Announced, Patience, download
 from models.checkpoints.fetch import RECORD, WORK, fetch
 from models.checkpoints.local_transformer import load
-from models.checkpoints.sources import SOURCES, GitHubArchive, HubFile, Source
+from models.checkpoints.sources import SOURCES, GitHubArchive, HubModel, Source
 from models.checkpoints.store import CONFIG, WEIGHTS
 from models.errors import CheckpointError, DownloadError, InputError
 from models.la_composer.engine import TITLES
@@ -377,7 +377,8 @@ def test_a_file_the_hub_does_not_have_is_named(
 
 def test_the_table_names_a_network_and_titles_for_each_model() -> None:
     for name, source in SOURCES.items():
+        if isinstance(source, HubModel):
+            continue
         assert name.startswith("la-composer")
-        assert isinstance(source.checkpoint, HubFile | GitHubArchive)
         assert source.checkpoint.name.endswith((".pth", ".zip"))
         assert source.titles.name.endswith(".zip")

@@ -28,7 +28,7 @@ def test_takes_are_written_and_described(kapelle: Any, small: Any, written: Writ
     files = [f"{folder}/take-{n}.{suffix}" for n in (1, 2) for suffix in ("mid", "ogg", "png")]
     assert written() == sorted(["takes", folder, *files])
     assert soundfile.info(home / folder / "take-2.ogg").format == "OGG"
-    for said in ("Nocturne in C --- Nobody", "41.0 of 100, a low score", "C major", "(as you asked)",
+    for said in ("Nocturne in C --- Nobody", "41.0 of 100)", "note: nothing like it was found", "C major", "(as you asked)",
                  "note: nothing like it", "take-1.mid take-1.ogg take-1.png", f"files are in {folder}", "seed 7"):
         assert said in ended.out
     assert any("take 2 is ready (2 of 2)" in line for line in ended.err)

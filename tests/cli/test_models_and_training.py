@@ -96,8 +96,10 @@ def test_training_on_nothing_is_bad_input(
 
 def test_fetch_reports_what_arrives_and_where(kapelle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import models.checkpoints.fetch
+    from models.checkpoints.fetch import Ahead
 
-    def arrive(name: str, data: Path, progress: Callable[[int, int], None]) -> Path:
+    def arrive(name: str, data: Path, progress: Callable[[int, int], None], ahead: Callable[[Ahead], None]) -> Path:
+        ahead(Ahead(name, 10_000_000, f"hub:facebook/{name}", "CC-BY-NC-4.0" if name.startswith("musicgen") else ""))
         for done in range(0, 10_000_001, 500_000):
             progress(done, 10_000_000)
         return data / name
@@ -107,6 +109,37 @@ def test_fetch_reports_what_arrives_and_where(kapelle: Any, monkeypatch: pytest.
     assert (ended.code, ended.out) == (0, "la-composer is in data/la-composer\n")
     assert len(ended.err) == 10
     assert ended.err[-1] == "la-composer: 10 of 10 MB"
+    ended = kapelle("models", "fetch", "musicgen-small")
+    assert ended.err[0] == "musicgen-small: the licence of these weights is CC-BY-NC-4.0, not for commercial use"
+    assert ended.err[1] == "musicgen-small: 10 MB come from hub:facebook/musicgen-small"
+    assert len(ended.err) == 12
+
+
+def test_published_sound_models_are_listed_with_their_size_once_they_are_there(
+    kapelle: Any, home: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(home / "cache"))
+    folder = home / "data" / "musicgen-small"
+    folder.mkdir(parents=True)
+
+    def line() -> str:
+        lines = kapelle("models", "list").out.splitlines()
+        return str(next(line for line in lines if line.startswith("musicgen-small ")))
+
+    assert "not in data/musicgen-small (MusicGen, 300 M parameters, CC-BY-NC-4.0)" in line()
+    assert "kapelle models fetch musicgen-stereo-melody-large" in kapelle("models", "list").out
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model-00001-of-00002.safetensors").write_bytes(bytes(3_000_000))
+    assert "not in data" in line()
+    (folder / "model-00002-of-00002.safetensors").write_bytes(bytes(2_000_000))
+    assert "5 MB in data/musicgen-small" in line()
+    shutil.rmtree(folder)
+    snapshot = home / "cache" / "hub" / "models--facebook--musicgen-small" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    assert "in the cache of the Hugging Face hub" in line()
 
 
 def test_the_shipped_model_is_looked_for_where_its_engine_loads_it() -> None:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from models.errors import RenderingError, ScoreError
-from models.rendering.roll import COLOURS, DRUM_COLOUR, HEIGHT, WIDTH, draw_roll
+from models.rendering.picture import COLOURS, HEIGHT, WIDTH
+from models.rendering.roll import DRUM_COLOUR, draw_roll
 from models.score.notes import NOTE, Score
 
 PIANO, ORGAN, GUITAR = 0, 19, 24
