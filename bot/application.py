@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
+from bot import audiocraft
 from bot.health import Metrics
 from bot.jobs.changes import Changes
 from bot.jobs.dispatcher import Dispatcher, tidy
@@ -19,7 +22,10 @@ from bot.spool import Spool
 from bot.titles import Titles
 from bot.worker.messages import Progress
 from bot.worker.transport import LocalWorker
-from models.engines import ENGINES
+from models.engines import AUDIOCRAFT, ENGINES
+from models.errors import InputError
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ async def opened(settings: Settings) -> AsyncIterator[Application]:
         spool = Spool(settings.spool)
         ledger.entered = metrics.job
         together: dict[str, list[str]] = {}  # engines, by the process that they share
-        for name in settings.served:
+        for name in filter(partial(_workable, settings), settings.served):
             together.setdefault(ENGINES[name].process, []).append(name)
         workers = tuple(LocalWorker(settings, process) for process in together)
         dispatchers = tuple(
@@ -71,7 +77,8 @@ async def opened(settings: Settings) -> AsyncIterator[Application]:
         jobs = JobService(
             ledger, machine_limits(settings), settings.served, moderators_first=settings.moderators_first,
             jobs_at_once=settings.jobs_at_once, remove_files=spool.remove, keep_file=spool.keep_file,
-            free_bytes=spool.free_bytes, installed=lambda name: ENGINES[name].installed(settings.data))
+            free_bytes=spool.free_bytes,
+            installed=lambda name: _workable(settings, name) and ENGINES[name].installed(settings.data))
         async with AsyncExitStack() as stack:
             for worker in workers:
                 await worker.start()
@@ -86,6 +93,18 @@ async def opened(settings: Settings) -> AsyncIterator[Application]:
                 await asyncio.wait((dispatching,))
     finally:
         await ledger.close()
+
+
+def _workable(settings: Settings, engine: str) -> bool:
+    """Whether there is an environment for an engine to run in."""
+    if ENGINES[engine].process != AUDIOCRAFT:
+        return True
+    try:
+        audiocraft.interpreter(settings)
+    except InputError as error:
+        _LOG.warning("%s cannot be offered: %s", engine, error)
+        return False
+    return True
 
 
 async def _dispatch(ledger: Ledger, spool: Spool, engines: Collection[str], dispatchers: Collection[Dispatcher]) -> None:

@@ -27,11 +27,11 @@ _CONSTRAINTS = _HOME / "constraints-audiocraft.txt"
 _WORKER = Path(__file__).with_name("audiocraft_worker.py")
 _LEAST_FREE_BYTES = 4 * 10**9  # with CUDA it is about 10 GB; pip will say so
 
-# What audiocraft's models import when they make sound, and the worker when it runs them and writes files
+# What audiocraft's models import when they make sound; and what the worker and `kapelle audio` import when they run them
 LIBRARIES = ("av", "demucs", "einops", "flashy", "julius", "librosa", "num2words", "omegaconf", "pyloudnorm",
              "sentencepiece", "torchmetrics", "transformers")
 COMPANIONS = ("aiofiles", "huggingface_hub", "midi2audio", "mido", "numpy", "pillow", "pretty_midi", "pydantic-settings",
-              "rapidfuzz", "safetensors", "soundfile", "soxr")
+              "rapidfuzz", "rich", "safetensors", "soundfile", "soxr", "typer")
 
 
 def interpreter(settings: Settings) -> Path:
@@ -49,9 +49,10 @@ def interpreter(settings: Settings) -> Path:
 
 
 def command(settings: Settings, module: str = "bot.worker") -> list[str]:
-    """Command line of a worker process for the engines of audiocraft. Raises InputError where it is not installed.
+    """Command line of a worker process for the engines of audiocraft, or of another module: `bot` is `kapelle` itself.
 
     The process finds Kapelle's packages by itself, in any working folder, and listens to no PYTHONPATH.
+    Raises InputError where audiocraft is not installed.
     """
     return _command(interpreter(settings), module)
 

@@ -16,7 +16,7 @@ from bot.escaping import CUT, copyable, plain
 from bot.jobs.records import Estimate, Job, JobState, Queued, TakeRecord, TakeState
 from bot.jobs.refusals import Failure, Reason, Refusal
 from bot.languages import C_, N_, plural, text, word
-from models.engines import COMPOSED
+from models.engines import AUDIOCRAFT, COMPOSED, ENGINES
 
 if TYPE_CHECKING:
     from bot.jobs.audit import AuditEntry
@@ -481,8 +481,8 @@ def _why(refusal: Refusal, language: str) -> str:
                         engine=plain(str(details["engine"])), engines=_listed([plain(one) for one in details["engines"]]))
         case Reason.NO_WEIGHTS:
             return text(language, "The model {engine} is not on this machine, so I cannot do this. Whoever runs me can change "
-                                  "that: `kapelle models fetch {name}`; `kapelle doctor` says what else is missing.",
-                        engine=plain(str(details["engine"])), name=copyable(str(details["engine"]), 48))
+                                  "that: `{command}`; `kapelle doctor` says what else is missing.",
+                        engine=plain(str(details["engine"])), command=_how_to_get(str(details["engine"])))
         case Reason.NO_MELODY:
             return text(language, "The engine {engine} cannot follow a melody. Choose one that is called melody, or leave the "
                                   "melody out.", engine=plain(str(details["engine"])))
@@ -534,7 +534,8 @@ _SENTENCES: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern,
      N_("The description is too long: {asked} characters, {limit} are possible.")),
     (r"the prompt may not contain control characters", N_("There are characters in the description that cannot be shown.")),
     (r"the artist may not contain control characters", N_("There are characters in the artist that cannot be shown.")),
-    (r"(?P<what>tokens|takes|temperature|seed|seconds|top-k|top-p|guidance|stride) must be between (?P<least>\S+) and (?P<most>\S+), not (?P<asked>.+)",
+    (r"(?P<what>tokens|takes|temperature|seed|seconds|top-k|top-p|guidance|stride) must be between (?P<least>\S+) and "
+     r"(?P<most>\S+), not (?P<asked>.+)",
      N_("{what} must be between {least} and {most}, not {asked}.")),
     (r"(?P<what>tokens|takes|temperature|seed|seconds|guidance) must be a number, not (?P<asked>.*)",
      N_("{what} must be a number, not “{asked}”.")),
@@ -583,7 +584,8 @@ _SENTENCES: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern,
     (r"this is not MusicGen: the pocket model composed it, and a SoundFont plays it",
      N_("This is not MusicGen: the pocket model composed it, and a SoundFont plays it.")),
     (r"the end of the prompt was left out: it is too long", N_("The end of the description was left out: it is too long.")),
-    (r"the first (?P<seconds>[\d.]+) s of the melody are followed", N_("The first {seconds} seconds of the melody are followed.")),
+    (r"the first (?P<seconds>[\d.]+) s of the melody are followed",
+     N_("The first {seconds} seconds of the melody are followed.")),
     (r"the piece has (?P<asked>[\d,]+) notes; at most (?P<limit>[\d,]+) can be carried on",
      N_("The piece has {asked} notes; at most {limit} can be carried on.")),
     (r"no close match: the nearest title is (?P<title>.+) with (?P<score>[\d.]+) of 100, .+, so the piece is improvised",
@@ -611,6 +613,13 @@ def _quoted(key: str, value: str, language: str) -> str:
     if _NUMBER.fullmatch(value) and language == "de":
         return value.translate(str.maketrans(".,", ",."))
     return value if _NUMBER.fullmatch(value) else plain(value, 120)
+
+
+def _how_to_get(engine: str) -> str:
+    listed = ENGINES.get(engine)
+    if listed is not None and listed.process == AUDIOCRAFT:
+        return "kapelle install audiocraft"
+    return f"kapelle models fetch {copyable(engine, 48)}"
 
 
 def _permission(shown: str, language: str) -> str:

@@ -27,7 +27,8 @@ class Midi(commands.Cog):
 
     def __init__(self, bot: KapelleBot) -> None:
         self._titles = bot.application.titles
-        app_commands.choices(engine=[Choice(name=name, value=name) for name in bot.application.settings.offered("midi")])(self.midi)
+        engines = bot.application.settings.offered("midi")
+        app_commands.choices(engine=[Choice(name=name, value=name) for name in engines])(self.midi)
 
     @app_commands.command(name="midi", description=_("Make a piece of music from a title and an artist"))
     @app_commands.describe(

@@ -100,7 +100,7 @@ def chosen(
     model: str | None, *, stereo: bool, melody: bool, runtime: RuntimeOption, settings: Settings,
 ) -> tuple[str, Path | None]:
     """The engine that is meant, and the folder of its model where one was named. Raises InputError."""
-    from models.engines import COMPOSED, ENGINES
+    from models.engines import AUDIOCRAFT, COMPOSED, ENGINES
     folder = Path(model) if model and (os.sep in model or Path(model).is_dir()) else None
     if folder is not None:
         name = folder.resolve().name
@@ -113,8 +113,8 @@ def chosen(
             name = "musicgen-stereo-melody"
     engine = f"audiocraft-{name}" if runtime == "audiocraft" else name
     if engine not in ENGINES or ENGINES[engine].kind != "audio":
-        known = [name.removeprefix("audiocraft-") if runtime == "audiocraft" else name for name, listed in ENGINES.items()
-                 if listed.kind == "audio" and name != COMPOSED and (listed.process == "audiocraft") == (runtime == "audiocraft")]
+        process = AUDIOCRAFT if runtime == "audiocraft" else "musicgen"
+        known = [one.removeprefix("audiocraft-") for one, listed in ENGINES.items() if listed.process == process]
         raise InputError(f"there is no model {name!r}; there are {', '.join(known)}, or name the folder of one")
     if folder is None and not ENGINES[engine].installed(settings.data) and settings.audio_fallback == "compose":
         say(f"note: {name} is not on this machine. THIS IS NOT MUSICGEN: the pocket model composes, and a SoundFont plays")
@@ -124,10 +124,10 @@ def chosen(
 
 def _go_over_to_audiocraft(settings: Settings) -> None:
     """Go on as the same command in the environment of audiocraft, unless that is where we are."""
-    from bot.audiocraft import environment, interpreter
-    python = interpreter(settings)
-    if Path(sys.executable).absolute() != python.absolute():
-        os.execve(python, [str(python), "-m", "bot", *sys.argv[1:]], environment(settings))
+    from bot.audiocraft import command, interpreter
+    if Path(sys.executable) != interpreter(settings):
+        words = command(settings, "bot")
+        os.execv(words[0], [*words, *sys.argv[1:]])
 
 
 def document(composition: Composition[AudioPlan, AudioTake], sound_format: str) -> str:

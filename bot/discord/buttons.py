@@ -37,12 +37,14 @@ if TYPE_CHECKING:
     Press = discord.Interaction[KapelleBot]
 
 # The custom_ids there are; anything else that begins as they do was made by somebody else.
-OF_A_JOB = r"k:(?P<action>again|vary|fav|zip|delete|erase|report|melody|audio):(?P<job>[1-9][0-9]{0,17})(?::(?P<take>[1-9][0-9]?))?"
+OF_A_JOB = (r"k:(?P<action>again|vary|fav|zip|delete|erase|report|melody|audio):(?P<job>[1-9][0-9]{0,17})"
+            r"(?::(?P<take>[1-9][0-9]?))?")
 OF_A_CHOICE = r"k:continue:(?P<job>[1-9][0-9]{0,17})"
 OF_A_PROMPT = r"k:try:(?P<number>[1-3])"
 OF_A_PAGE = r"k:page:(?P<whose>mine|class):(?P<page>[1-9][0-9]{0,5})"
 OF_PRIVACY = r"k:privacy:(?P<action>export|forget|erase)"
-_OURS = "|".join(re.sub(r"\?P<\w+>", "?:", template) for template in (OF_A_JOB, OF_A_CHOICE, OF_A_PROMPT, OF_A_PAGE, OF_PRIVACY))
+_OURS = "|".join(re.sub(r"\?P<\w+>", "?:", template) for template in (
+    OF_A_JOB, OF_A_CHOICE, OF_A_PROMPT, OF_A_PAGE, OF_PRIVACY))
 
 CARRIED_ON_S = 10.0  # of sound that come to a take, at most
 PATIENCE_S = 20.0  # with each message that is deleted: somebody waits for it

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
+from bot import audiocraft
 from bot.settings import PREFIX, Settings
 from bot.worker.messages import (
     Cancel,
@@ -31,6 +32,7 @@ from bot.worker.messages import (
     from_line,
     to_line,
 )
+from models.engines import AUDIOCRAFT
 from models.errors import KapelleError
 
 LONGEST_LINE = 2**20  # bytes
@@ -140,12 +142,17 @@ class LocalWorker:
         scratch = await asyncio.to_thread(tempfile.mkdtemp, prefix="kapelle-worker-")
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "bot.worker", stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=LONGEST_LINE,
+                *self._command(), stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=LONGEST_LINE,
                 cwd=_HOME, env=_environment(self._settings, scratch), start_new_session=True)
         except OSError:
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
             raise
         return scratch
+
+    def _command(self) -> list[str]:
+        if self.process == AUDIOCRAFT:
+            return audiocraft.command(self._settings)
+        return [sys.executable, "-m", "bot.worker"]
 
     async def _live(self, scratch: str) -> None:
         """The life of one process: until it has ended, and what it left behind is gone."""
