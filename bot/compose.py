@@ -22,7 +22,6 @@ from models.engines import Engine, Plan
 from models.errors import KapelleError
 from models.musicgen.request import AudioPlan
 
-
 PlanT = TypeVar("PlanT", Plan, AudioPlan)
 
 

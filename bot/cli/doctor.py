@@ -46,7 +46,7 @@ def doctor(
     settings = read_settings()
     lacking = []
     for finding in examine(settings, online=online):
-        mark = "ok" if not finding.missing else "MISSING" if finding.needed else "not there"
+        mark = "MISSING" if finding.missing and finding.needed else "not there" if finding.missing else _well(finding)
         typer.echo(f"{mark:10}{finding.what:19}{shown(finding.found)}")
         if finding.missing:
             typer.echo(f"{'':10}{'':19}to get it: {finding.remedy}")
@@ -56,6 +56,10 @@ def doctor(
         raise KapelleError(f"missing: {', '.join(lacking)}")
     server = "" if settings.discord_token is None else " and the server"
     typer.echo(f"everything that composing{server} needs is there")
+
+
+def _well(finding: Finding) -> str:
+    return "ok" if finding.seen else "not seen"
 
 
 def examine(settings: Settings, *, online: bool = False) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What `kapelle doctor` looks at for the server: token, application, ledger, disk, port."""
+"""What `kapelle doctor` looks at for the server: token, application, permissions, ledger, disk, port."""
 
 from __future__ import annotations
 
@@ -22,18 +22,24 @@ from bot.settings import Settings
 from models.errors import KapelleError
 
 if TYPE_CHECKING:
+    import aiohttp
     from sqlalchemy import URL
 
 _API = "https://discord.com/api/v10"
 _PORTAL = "https://discord.com/developers/applications"
 _PATIENCE_S = 10.0
 _SPACE_MB = 1000  # a take's files need about one
+_UPDATE = "update Kapelle, or restore the backup from before its update (docs/hosting.md)"
 # An application that is in few servers has the "limited" flag of each pair.
 _PRIVILEGED = {"presence": 1 << 12 | 1 << 13, "server members": 1 << 14 | 1 << 15, "message content": 1 << 18 | 1 << 19}
 
 
 class _UnansweredError(KapelleError):
     """Discord does not answer, or not as it should."""
+
+
+class _NewerError(Exception):
+    """The ledger was written by a newer Kapelle."""
 
 
 def examine_server(settings: Settings, *, online: bool) -> Iterator[Finding]:
@@ -65,7 +71,7 @@ def _discord(settings: Settings, *, online: bool) -> Iterator[Finding]:
         return
     if online:
         try:
-            user, about = asyncio.run(_asked(settings, token))
+            user, about, guilds = asyncio.run(_asked(settings, token))
         except KapelleError as error:
             yield Finding("token", str(error), True, f"copy it again ({_PORTAL}, Bot, Reset Token), or check the network")
             return
@@ -73,9 +79,11 @@ def _discord(settings: Settings, *, online: bool) -> Iterator[Finding]:
         yield Finding("token", f"valid: it belongs to {user.get('username', 'a bot')}")
         yield _intents(int(about.get("flags", 0)))
         yield _interactions(about.get("interactions_endpoint_url"))
+        yield _permissions(guilds)
     else:
         yield Finding("token", "looks like one; kapelle doctor --online asks Discord whether it is valid")
-        yield Finding("intents", "no privileged one is needed")
+        for what in ("intents", "interactions", "permissions"):
+            yield Finding(what, "kapelle doctor --online asks Discord", seen=False)
     yield found_or_told("invitation", lambda: _invitation(application), f"{sys.executable} -m pip install discord.py")
 
 
@@ -98,29 +106,55 @@ def _interactions(address: object) -> Finding:
     return Finding("interactions", "come to the bot")
 
 
-async def _asked(settings: Settings, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The bot's user and its application. Raises KapelleError when Discord does not know the token or cannot be asked."""
+def _permissions(guilds: list[dict[str, Any]]) -> Finding:
+    """What its roles let the bot do in the servers it is in; what a channel takes away again is seen when it is asked there."""
+    try:
+        from bot.discord.permissions import missing_of
+    except ImportError as error:
+        return Finding("permissions", str(error), True, f"{sys.executable} -m pip install discord.py")
+    if not guilds:
+        return Finding("permissions", "the bot is in no server yet", True, "open the address of the invitation", needed=False)
+    lacking = [(guild.get("name", "?"), missing_of(int(guild["permissions"]))) for guild in guilds]
+    found = "; ".join(f"{name}: without {', '.join(missing)}" for name, missing in lacking if missing)
+    remedy = "give them to the bot's role (Server Settings, Roles), or open the address of the invitation again"
+    if found:
+        return Finding("permissions", found, True, remedy)
+    return Finding("permissions", f"all that are needed, in {len(guilds)} server{'s' if len(guilds) > 1 else ''}")
+
+
+async def _asked(settings: Settings, token: str) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """The bot's user, its application and its servers.
+
+    Raises KapelleError when Discord does not know the token or cannot be asked.
+    """
     import aiohttp
 
     from bot.discord.connection import connector
     async with aiohttp.ClientSession(
             connector=connector(settings), timeout=aiohttp.ClientTimeout(total=_PATIENCE_S),
             headers={"Authorization": f"Bot {token}", "User-Agent": "DiscordBot (kapelle, doctor)"}) as session:
-        answers = []
-        for path in ("/users/@me", "/applications/@me"):
-            try:
-                async with session.get(_API + path) as response:
-                    if response.status == 401:
-                        raise _UnansweredError("Discord does not know it; it may have been reset")
-                    if response.status != 200:
-                        raise _UnansweredError(f"Discord answers {response.status} when asked about it")
-                    answer = await response.json()
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-                raise _UnansweredError(f"Discord cannot be asked about it ({type(error).__name__})") from error
-            if not isinstance(answer, dict) or not str(answer.get("id", "")).isdecimal():
-                raise _UnansweredError("Discord's answer about it has no id")
-            answers.append(answer)
-    return answers[0], answers[1]
+        user, about, guilds = [await _answer(session, path) for path in (
+            "/users/@me", "/applications/@me", "/users/@me/guilds")]
+    for one in (user, about):
+        if not isinstance(one, dict) or not str(one.get("id", "")).isdecimal():
+            raise _UnansweredError("Discord's answer about it has no id")
+    if not isinstance(guilds, list) or not all(
+            isinstance(guild, dict) and str(guild.get("permissions", "")).isdecimal() for guild in guilds):
+        raise _UnansweredError("Discord's answer about its servers has no permissions")
+    return user, about, guilds
+
+
+async def _answer(session: aiohttp.ClientSession, path: str) -> Any:
+    import aiohttp
+    try:
+        async with session.get(_API + path) as response:
+            if response.status == 401:
+                raise _UnansweredError("Discord does not know it; it may have been reset")
+            if response.status != 200:
+                raise _UnansweredError(f"Discord answers {response.status} when asked about it")
+            return await response.json()
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        raise _UnansweredError(f"Discord cannot be asked about it ({type(error).__name__})") from error
 
 
 # ---- the machine
@@ -141,19 +175,51 @@ def _ledger(settings: Settings, *, needed: bool) -> Finding:
     if kind == "sqlite" and url.database and url.database != ":memory:":
         path = Path(url.database)
         restore = "restore it from a backup, or move it away to begin with an empty one (docs/hosting.md)"
-        if not path.exists():
-            restore = f"give this user permission to write to {path.parent}, or let KAPELLE_DATA name another folder"
-        return found_or_told("ledger", lambda: _look_into(path), restore, needed=needed)
+        writable = f"give this user permission to write to {path.parent} and all in it, or let KAPELLE_DATA name another folder"
+        try:
+            _check_writable(path)
+        except KapelleError as error:
+            return Finding("ledger", str(error), True, writable, needed)
+        try:
+            return Finding("ledger", _look_into(path))
+        except _NewerError as error:
+            return Finding("ledger", str(error), True, _UPDATE, needed)
+        except KapelleError as error:
+            return Finding("ledger", str(error), True, restore, needed)
     if kind in ("postgresql", "postgres"):
-        check = "start the server, check name and password in KAPELLE_DATABASE"
-        return found_or_told("ledger", lambda: asyncio.run(_greet(url)), check, needed=needed)
+        check = "start the server, check name, password and rights of the user in KAPELLE_DATABASE"
+        try:
+            return found_or_told("ledger", lambda: asyncio.run(_greet(url)), check, needed=needed)
+        except _NewerError as error:
+            return Finding("ledger", str(error), True, _UPDATE, needed)
     return Finding("ledger", f"a database of kind {kind} cannot be used", True, remedy, needed)
+
+
+def _check_writable(path: Path) -> None:
+    """Raises KapelleError where this user may not write a SQLite ledger, or not beside it."""
+    _nearest_folder(path.parent)
+    for one in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", ".lock"))):
+        if one.exists() and not os.access(one, os.R_OK | os.W_OK):
+            raise KapelleError(f"there is no permission to write to {one}")
+
+
+def _schema(found: str | None) -> str:
+    """The version of a ledger's tables. Raises KapelleError for one that this Kapelle does not know."""
+    from alembic.script import ScriptDirectory
+
+    from bot.jobs.database import MIGRATIONS
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    if found is None:
+        return "schema none"
+    if found not in {script.revision for script in scripts.walk_revisions()}:
+        raise _NewerError(f"it was written by a newer Kapelle (schema {found})")
+    newest = scripts.get_current_head()
+    return f"schema {found}" if found == newest else f"schema {found}, which the next start brings to {newest}"
 
 
 def _look_into(path: Path) -> str:
     """What a SQLite ledger is; nothing is written or migrated. Raises KapelleError when it cannot be used."""
     if not path.exists():
-        _nearest_folder(path.parent)
         return f"{path} will be made at the first start"
     # Without a write-ahead log beside it nobody has it open. To read it as unchangeable then keeps SQLite from making
     # files beside it, which would belong to whoever asks and not to the bot.
@@ -167,7 +233,7 @@ def _look_into(path: Path) -> str:
             schema = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
         raise KapelleError(f"{path} is no ledger that can be read ({error})") from error
-    return f"{path}, schema {schema[0] if schema else 'none'}, {path.stat().st_size / 1e6:.1f} MB"
+    return f"{path}, {_schema(schema[0] if schema else None)}, {path.stat().st_size / 1e6:.1f} MB"
 
 
 async def _greet(url: URL) -> str:
@@ -181,12 +247,18 @@ async def _greet(url: URL) -> str:
         async with asyncio.timeout(_PATIENCE_S), engine.connect() as connection:
             release = await connection.scalar(text("SHOW server_version"))
             made = await connection.scalar(text("SELECT to_regclass('alembic_version') IS NOT NULL"))
+            found = await connection.scalar(text("SELECT version_num FROM alembic_version")) if made else None
+            may_write = await connection.scalar(text(
+                "SELECT has_table_privilege('jobs', 'INSERT')" if made else
+                "SELECT has_schema_privilege(current_schema(), 'CREATE')"))
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise KapelleError(f"{shown} cannot be reached ({first})") from error
     finally:
         await engine.dispose()
-    return f"{shown}, PostgreSQL {release}{'' if made else ', will be set up at the first start'}"
+    if not may_write:
+        raise KapelleError(f"{shown}: its user may not write there")
+    return f"{shown}, PostgreSQL {release}, {_schema(found) if made else 'will be set up at the first start'}"
 
 
 def _space(data: Path, *, needed: bool) -> Finding:

@@ -19,6 +19,7 @@ class Finding:
     missing: bool = False
     remedy: str = ""  # what to type or do when it is missing
     needed: bool = True  # to do what the machine is set up for: compose, and serve members where a token is set
+    seen: bool = True  # False: nobody looked, so it is not called well
 
 
 def found_or_told(what: str, look: Callable[[], str], remedy: str, *, needed: bool = True) -> Finding:

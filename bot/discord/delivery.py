@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 import discord
 
 from bot import messages
-from bot.discord.buttons import buttons_of
 from bot.discord import card as pacing
+from bot.discord.buttons import buttons_of
 from bot.discord.card import CardPace, interval_s, too_old
 from bot.discord.posts import Post, card_nonce, holds_take, is_card, note_nonce, take_nonce
 from bot.discord.retry import EDITED_TOO_OFTEN, FIRST_WAIT_S, passing, patiently, reason

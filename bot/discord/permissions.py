@@ -26,6 +26,11 @@ def missing(granted: discord.Permissions, needed: discord.Permissions = NEEDED) 
     return tuple(name for flag, name in NAMES.items() if getattr(needed, flag) and not getattr(granted, flag))
 
 
+def missing_of(granted: int) -> tuple[str, ...]:
+    """As `missing`, of Discord's integer."""
+    return missing(discord.Permissions(granted))
+
+
 def check_posting(interaction: discord.Interaction) -> None:
     """Whether a take could be posted right where the member asks, in whatever kind of channel.
 

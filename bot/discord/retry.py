@@ -12,7 +12,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import aiohttp
@@ -37,25 +37,26 @@ _log = logging.getLogger("kapelle.discord")
 
 @dataclass
 class _Limit:
-    """Until when requests may go out, in the loop's time; the first one may always."""
+    """Until when, in the loop's time, requests may go out that went out before."""
 
     latest: float
-    begun: bool = False
+    sent: set[tuple[str, str]] = field(default_factory=set)  # method and address
 
 
 _limit: ContextVar[_Limit | None] = ContextVar("limit", default=None)
 
 
 def punctual() -> aiohttp.TraceConfig:
-    """For a client's `http_trace`: no request goes out after the time for which `patiently` lets it be tried.
+    """For a client's `http_trace`: no request goes out again after the time for which `patiently` lets it be tried.
 
     The library sleeps within a call for as long as Discord asks, ten minutes if need be, and then sends again.
     """
-    async def check(*_: object) -> None:
+    async def check(_: object, __: object, request: aiohttp.TraceRequestStartParams) -> None:
         if (limit := _limit.get()) is not None:
-            if limit.begun and asyncio.get_running_loop().time() > limit.latest:
+            what = (request.method, str(request.url))
+            if what in limit.sent and asyncio.get_running_loop().time() > limit.latest:
                 raise TimeoutError("the time for this request is over")
-            limit.begun = True
+            limit.sent.add(what)
 
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(check)
@@ -70,8 +71,8 @@ async def patiently(
     """What `call` returns, called again while it fails for reasons that pass.
 
     Waits double from `first_wait_s` to `longest_wait_s`, with jitter; a Retry-After is obeyed up to a minute. No try begins
-    more than `give_up_s` after the first one, and no request where the client is `punctual`: then the last error is raised.
-    All other errors are raised at once. `on_retry` is told `what` before every further try.
+    more than `give_up_s` after the first one, and where the client is `punctual` no request goes out again: then the last
+    error is raised. All other errors are raised at once. `on_retry` is told `what` before every further try.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + give_up_s

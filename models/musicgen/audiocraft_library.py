@@ -60,7 +60,7 @@ def library() -> Any:
             import audiocraft.models
             import demucs.hf  # noqa: F401 - so that a lack shows here
             from transformers.utils import logging
-            logging.disable_progress_bar()
+            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     except (ImportError, OSError, AttributeError) as error:
         sys.path.remove(str(STANDINS))
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -96,9 +96,11 @@ def _adapted(models: Any) -> Any:
     from demucs import pretrained
 
     loaders._get_state_dict = _state
-    conditioners.T5Tokenizer = _OnThisMachine(conditioners.T5Tokenizer)
-    conditioners.T5EncoderModel = _OnThisMachine(conditioners.T5EncoderModel)
-    encodec.HFEncodecModel = _OnThisMachine(encodec.HFEncodecModel)
+    sound = ("config.json", "model.safetensors")
+    text = (*sound, "tokenizer.json", "tokenizer_config.json")
+    conditioners.T5Tokenizer = _OnThisMachine(conditioners.T5Tokenizer, text)
+    conditioners.T5EncoderModel = _OnThisMachine(conditioners.T5EncoderModel, text)
+    encodec.HFEncodecModel = _OnThisMachine(encodec.HFEncodecModel, sound)
     pretrained.get_model = _separator
     utils.multinomial = functools.partial(_draw, utils.multinomial)
     transformer.set_efficient_attention_backend("xformers")
@@ -120,12 +122,14 @@ def find(repository: str, name: str) -> Path:
     cached = try_to_load_from_cache(repository, name)
     if isinstance(cached, str):
         return Path(cached)
-    raise CheckpointError(_missing(f"{name} of {repository}", short))
+    raise CheckpointError(_missing(repository, name))
 
 
-def _missing(what: str, folder: str) -> str:
-    place = next(iter(_places.get()[::-1]), Path("."))
-    return f"{what} is not on this machine; fetch it from the Hugging Face hub into {place / folder}"
+def _missing(repository: str, *names: str) -> str:
+    """What is missing, and the command of `huggingface_hub` that puts it where it is looked for."""
+    place = next(iter(_places.get()[::-1]), Path(".")) / repository.rsplit("/", 1)[-1]
+    what = f"{names[0]} of {repository}" if len(names) == 1 else repository
+    return f"{what} is not on this machine; type: hf download {repository} {' '.join(names)} --local-dir {place}"
 
 
 def _state(source: object, filename: str | None = None, device: object = "cpu", cache_dir: object = None) -> Any:
@@ -169,8 +173,9 @@ def _settings_classes() -> list[Any]:
 class _OnThisMachine:
     """A class of `transformers` that is loaded from a folder or from the hub's cache, but never from the hub."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: Any, files: Sequence[str]) -> None:
         self._kind = kind
+        self._files = files  # that it needs
 
     def from_pretrained(self, name: str) -> Any:
         short = name.rsplit("/", 1)[-1]
@@ -179,7 +184,7 @@ class _OnThisMachine:
             return self._kind.from_pretrained(str(found or name), local_files_only=True)
         except (OSError, ValueError) as error:
             if found is None:
-                raise CheckpointError(_missing(name, short)) from error
+                raise CheckpointError(_missing(name, *self._files)) from error
             raise CheckpointError(f"{found} cannot be read as a {self._kind.__name__}; fetch it again") from error
 
 

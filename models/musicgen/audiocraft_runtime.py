@@ -210,11 +210,10 @@ class AudiocraftEngine:
 
     def _diffused(self, codes: Tensor) -> Tensor:
         """MultiBand Diffusion knows one channel; of stereo it makes left and right as two rows, as Meta's page does."""
-        codec = self._model.compression_model
-        if self.channels == 1:
-            samples: Tensor = self._diffusion.tokens_to_wav(codes)
-            return samples
-        return self._diffusion.tokens_to_wav(torch.cat(codec.get_left_right_codes(codes))).transpose(0, 1)  # type: ignore[no-any-return]
+        if self.channels == 2:
+            codes = torch.cat(self._model.compression_model.get_left_right_codes(codes))
+        samples: Tensor = self._diffusion.tokens_to_wav(codes)  # (rows, 1, samples)
+        return samples.transpose(0, 1)
 
 
 def steps_told(frames: int, window: int, stride: int, prompt: int, delay: int) -> int:

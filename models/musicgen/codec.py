@@ -25,7 +25,7 @@ _OLD_NAMES = {"weight_g": "parametrizations.weight.original0", "weight_v": "para
 
 
 class Codec:
-    """The codec of a checkpoint, float32. One sound at a time: a second thread that asks waits."""
+    """The codec of a checkpoint, float32. Threads may share it; one sound is decoded at a time, so memory is bounded."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> None:
         from transformers import EncodecConfig, EncodecModel
@@ -65,9 +65,8 @@ class Codec:
     @torch.inference_mode()
     def encode(self, samples: np.ndarray) -> np.ndarray:
         """Samples (samples, channels) at 32 kHz -> codes (frames, codebooks), int64; the last frame may be filled up."""
-        with self._lock:
-            given = torch.from_numpy(np.ascontiguousarray(samples.T, dtype=np.float32)).to(self._device)
-            sides = [self._encode(side) for side in given]
+        given = torch.from_numpy(np.ascontiguousarray(samples.T, dtype=np.float32)).to(self._device)
+        sides = [self._encode(side) for side in given]
         return torch.stack(sides, dim=2).flatten(1).cpu().numpy()
 
     def _decode(self, codes: Tensor) -> Tensor:

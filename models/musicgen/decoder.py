@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.decoding.sampling import noise, sample
 from models.decoding.sequence import Sequence
+from models.musicgen.native import attach
 from models.musicgen.network import KeyValueCache, MusicgenConfig, MusicgenNetwork, Step, mask_of
 from models.musicgen.request import FRAMES_PER_SECOND, WINDOW_SECONDS
 
@@ -194,6 +195,8 @@ class MusicgenDecoder:
     @torch.inference_mode()
     def join(self, sequence: Sequence) -> None:
         self._cache.allocate()
+        if not self._owners:
+            attach(self.network, self._cache)
         self._close_up()
         start, first = self._starts_at(sequence), len(self._owners)
         streams = _streams(sequence)
@@ -236,6 +239,7 @@ class MusicgenDecoder:
     def leave(self, sequence: Sequence) -> None:
         for row in self._rows.pop(sequence):
             self._owners[row] = None
+            self._cache.lengths[row] = 0
         del self._starts[sequence], self._fed[sequence]
         if not self._rows:
             self._owners.clear()
@@ -252,7 +256,7 @@ class MusicgenDecoder:
             if self._owners[row] is None:
                 last = len(self._owners) - 1
                 self._cache.copy(last, row)
-                self._cache.lengths[last] = 0
+                self._cache.lengths[last] = 0  # of a row that is not in use, so that it has a slot to write to
                 owner = self._owners[row] = self._owners.pop()
                 assert owner is not None
                 rows = self._rows[owner]

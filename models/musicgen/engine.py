@@ -43,7 +43,10 @@ class Wish:
 
 
 class MusicgenEngine:
-    """One of the published models. Everything but `sound` belongs to one thread."""
+    """One of the published models.
+
+    `plan` and `sound` leave the batcher alone: while one thread decodes, one other may plan and one more make sound.
+    """
 
     kind = "audio"
     rate_hz = RATE_HZ
@@ -118,10 +121,7 @@ class MusicgenEngine:
         return AudioTake(sequence.take, frames_of(sequence, self._delays).astype(np.int16))
 
     def sound(self, plan: AudioPlan, take: AudioTake) -> np.ndarray:
-        """Samples of a take, (samples, channels) at 32 kHz, float32, as the codec makes them: peaks may be above 1.
-
-        May run on another thread than the rest.
-        """
+        """Samples of a take, (samples, channels) at 32 kHz, float32, as the codec makes them: peaks may be above 1."""
         return self._codec.decode(take.content)
 
 

@@ -183,6 +183,31 @@ def test_a_sequence_that_can_never_fit_is_refused_instead_of_waited_for() -> Non
         batcher.step()
 
 
+class FailingDecoder(TinyDecoder):
+    """Cannot read the prime of the seed 13."""
+
+    def join(self, sequence: Sequence) -> None:
+        if sequence.seed == 13:
+            raise RuntimeError("no memory")
+        super().join(sequence)
+
+
+def test_one_that_cannot_join_waits_until_it_is_cancelled_and_the_others_go_on() -> None:
+    batcher = Batcher(FailingDecoder())
+    first, bad, late = sequence(length=4), sequence(seed=13), sequence(length=2, seed=3)
+    for one in (first, bad, late):
+        batcher.add(one)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no memory"):
+            batcher.step()
+        assert bad.state is State.WAITING
+    assert batcher.running == (first,)
+    batcher.cancel(bad)
+    assert bad.state is State.CANCELLED
+    assert finish(batcher) == [late, first]
+    assert first.ids == expected(1, 4)
+
+
 actions = st.lists(st.one_of(
     st.tuples(st.just("add"), st.integers(0, 100), st.integers(1, 12)),
     st.tuples(st.just("cancel"), st.integers(0, 30), st.just(0)),

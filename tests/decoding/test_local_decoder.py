@@ -206,6 +206,27 @@ def test_there_is_room_for_as_many_sequences_as_there_are_rows() -> None:
     assert decoder.fits(sequence(3, guidance=2.0))
 
 
+def test_rows_of_one_that_could_not_join_are_free_again() -> None:
+    class Unreadable(Counted):
+        def prime_condition(self, sequence: Sequence, stream: int, ids: Listed[int]) -> Tensor:
+            if stream:
+                raise RuntimeError("no memory")
+            return super().prime_condition(sequence, stream, ids)
+
+    decoder = Unreadable(network(), rows=3)
+    batcher = Batcher(decoder)
+    plain, guided = specimen(0), sequence(2, guidance=2.0)
+    batcher.add(plain)
+    batcher.add(guided)
+    with pytest.raises(RuntimeError, match="no memory"):
+        batcher.step()
+    assert decoder.used == 1
+    batcher.cancel(guided)
+    while batcher.busy:
+        batcher.step()
+    assert plain.ids == list(alone(0))
+
+
 # Learned positions end: 64 of them here, so what is read anew are the last 48 ids.
 
 POSITIONS, KEPT = 64, 48

@@ -131,3 +131,53 @@ def test_equal_logits_are_drawn_alike_whatever_k_the_other_rows_have() -> None:
     alone = sample(logits[:1], torch.ones(1), torch.tensor([5]), uniform[:1])
     among = sample(logits, torch.ones(2), torch.tensor([5, 283]), uniform)
     assert among[0] == alone[0]
+
+
+def nucleus(logits: Tensor, top_p: float, temperature: float = 1.0, top_k: int = 1000) -> set[int]:
+    """All ids that come up for a fine comb of draws."""
+    uniform = torch.arange(0, 1, 1 / 512, dtype=torch.float64)
+    rows = len(uniform)
+    return set(sample(
+        logits.expand(rows, -1), torch.full((rows,), temperature), torch.full((rows,), top_k), uniform,
+        torch.full((rows,), top_p)).tolist())
+
+
+def test_top_p_keeps_as_few_of_the_likeliest_as_have_that_share() -> None:
+    logits = torch.tensor([0.05, 0.4, 0.25, 0.3]).log()
+    assert nucleus(logits, 0.01) == {1}
+    assert nucleus(logits, 0.39) == {1}
+    assert nucleus(logits, 0.41) == {1, 3}
+    assert nucleus(logits, 0.71) == {1, 2, 3}
+    assert nucleus(logits, 1.0) == {0, 1, 2, 3}
+
+
+def test_top_p_looks_at_the_shares_behind_the_temperature() -> None:
+    logits = torch.tensor([0.05, 0.4, 0.25, 0.3]).log()
+    assert nucleus(logits, 0.6, temperature=0.2) == {1}
+    assert nucleus(logits, 0.6, temperature=5.0) == {1, 2, 3}
+
+
+def test_top_p_replaces_top_k_where_it_is_above_zero() -> None:
+    logits = torch.tensor([0.05, 0.4, 0.25, 0.3]).log()
+    assert nucleus(logits, 0.9, top_k=1) == {1, 2, 3}
+    assert nucleus(logits, 0.0, top_k=2) == {1, 3}
+
+
+def test_rows_of_mixed_settings_are_drawn_as_each_alone() -> None:
+    logits = torch.randn(6, 50, generator=torch.Generator().manual_seed(4))
+    temperature = torch.tensor([1.0, 0.0, 0.7, 1.3, 0.0, 1.0])
+    top_k = torch.tensor([3, 50, 50, 10, 7, 50])
+    top_p = torch.tensor([0.0, 0.0, 0.5, 0.9, 0.9, 0.0])
+    uniform = torch.tensor([0.1, 0.9, 0.4, 0.99, 0.7, 0.5], dtype=torch.float64)
+    together = sample(logits, temperature, top_k, uniform, top_p)
+    for row in range(6):
+        part = slice(row, row + 1)
+        alone = sample(logits[part], temperature[part], top_k[part], uniform[part], top_p[part])
+        assert alone.equal(together[part])
+    without = sample(logits[[0, 1, 5]], temperature[[0, 1, 5]], top_k[[0, 1, 5]], uniform[[0, 1, 5]])
+    assert without.equal(together[[0, 1, 5]])
+
+
+def test_temperature_zero_takes_the_first_of_the_likeliest() -> None:
+    logits = torch.tensor([1.0, 3.0, 2.0, 3.0])
+    assert drawn(logits, [0.0, 0.5, ALMOST_ONE], temperature=0.0) == [1, 1, 1]

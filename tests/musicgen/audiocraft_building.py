@@ -22,8 +22,8 @@ def write_text_encoder(folder: Path) -> None:
     words.train_from_iterator(WORDS, trainers.UnigramTrainer(
         vocab_size=200, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>"))
     words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>").save_pretrained(folder / "t5-small")
+    kind: Any = PreTrainedTokenizerFast
+    kind(tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>").save_pretrained(folder / "t5-small")
     T5EncoderModel(T5Config(
         vocab_size=256, d_model=512, d_kv=8, d_ff=64, num_layers=1, num_heads=2, is_encoder_decoder=False,
         use_cache=False)).save_pretrained(folder / "t5-small")
@@ -46,7 +46,7 @@ def write_separator(folder: Path) -> None:
 def write_named_codec(folder: Path) -> None:
     """The EnCodec that stereo models name instead of bringing their own, as `transformers` writes it."""
     from transformers import EncodecConfig, EncodecModel
-    codec = EncodecModel(EncodecConfig(
+    codec: Any = EncodecModel(EncodecConfig(
         sampling_rate=32000, audio_channels=1, target_bandwidths=[50 * CODEBOOKS * 6 / 1000], codebook_size=CODES,
         num_filters=4, hidden_size=16, upsampling_ratios=[8, 5, 4, 4], num_residual_layers=1, num_lstm_layers=1,
         use_causal_conv=False, norm_type="weight_norm", chunk_length_s=None, normalize=False, overlap=None))

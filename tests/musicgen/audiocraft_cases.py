@@ -67,17 +67,22 @@ def load(name: str, window: float | None = None) -> AudiocraftEngine:
 
 
 def asked(**parameters: Any) -> AudioRequest:
-    return AudioRequest(**{"prompt": "sad jazz piano", "seconds": 1.0} | parameters)
+    usual: dict[str, Any] = {"prompt": "sad jazz piano", "seconds": 1.0}
+    return AudioRequest(**usual | parameters)
 
 
 def decode(engine: AudiocraftEngine, plan: AudioPlan, takes: tuple[int, ...] = ()) -> list[CalledSequence]:
     """Let an engine make all takes of a plan, or those that are named."""
-    wanted = [one for one in engine.sequences(plan) if not takes or one.take in takes]
+    wanted = [one for one in called(engine, plan) if not takes or one.take in takes]
     for one in wanted:
         engine.batcher.add(one)
     while engine.batcher.busy:
         engine.batcher.step()
-    return wanted  # type: ignore[return-value]
+    return wanted
+
+
+def called(engine: AudiocraftEngine, plan: AudioPlan) -> list[CalledSequence]:
+    return [one for one in engine.sequences(plan) if isinstance(one, CalledSequence)]
 
 
 def described(engine: AudiocraftEngine, plan: AudioPlan, made: list[CalledSequence]) -> dict[str, Any]:
@@ -161,8 +166,9 @@ def diffusion() -> dict[str, Any]:
     engine, other = load(SMALL + "-mbd"), load("audiocraft-musicgen-stereo-small-mbd")
     plan, wide = engine.plan(asked()), other.plan(asked())
     made = decode(engine, plan)
-    again = [np.array_equal(*(engine.sound(plan, engine.take(plan, made[0])) for _ in range(2)))]
-    return described(engine, plan, made) | {"again": again, "stereo": described(other, wide, decode(other, wide))["sounds"]}
+    first, second = (engine.sound(plan, engine.take(plan, made[0])) for _ in range(2))
+    return described(engine, plan, made) | {
+        "again": [np.array_equal(first, second)], "stereo": described(other, wide, decode(other, wide))["sounds"]}
 
 
 @case
@@ -209,7 +215,7 @@ def _counted(engine: AudiocraftEngine) -> list[tuple[int, int]]:
 def progress_while_the_caller_stays_responsive() -> dict[str, Any]:
     engine = load(SMALL)
     plan = engine.plan(asked(seconds=20.0, takes=2))
-    sequences = engine.sequences(plan)
+    sequences = called(engine, plan)
     for one in sequences:
         engine.batcher.add(one)
     longest, shares = 0.0, []
@@ -226,8 +232,8 @@ def cancelled() -> dict[str, Any]:
     engine = load(SMALL)
     untouched = decode(engine, engine.plan(asked(seed=3)))[0].content.tolist()
     plan = engine.plan(asked(seconds=25.0, takes=2))
-    first, second = engine.sequences(plan)
-    waiting = engine.sequences(engine.plan(asked(seed=3)))[0]
+    first, second = called(engine, plan)
+    (waiting,) = called(engine, engine.plan(asked(seed=3)))
     for one in (first, second, waiting):
         engine.batcher.add(one)
     while first.progress < 0.05:

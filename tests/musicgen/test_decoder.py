@@ -149,6 +149,12 @@ def test_temperature_0_is_the_likeliest_whatever_the_seed(model: Callable[[str],
     assert one == run(made.decoder(), made.sequence(temperature=1.0, seed=3, top_k=1))
 
 
+def test_top_k_0_is_off(model: Callable[[str], Model]) -> None:
+    made = model("mono")
+    free, few = (run(made.decoder(), made.sequence(temperature=2.0, top_k=top_k)) for top_k in (0, 5))
+    assert free == run(made.decoder(), made.sequence(temperature=2.0, top_k=VOCABULARY)) != few
+
+
 def test_a_take_cut_short_and_carried_on_comes_out_as_the_whole_one(model: Callable[[str], Model]) -> None:
     for kind in ("mono", "stereo", "melody"):
         made = model(kind)
