@@ -104,7 +104,8 @@ def _sound(engine: AudioEngine, plan: AudioPlan, take: AudioTake, folder: Path, 
         names["video"] = f"{stem}.mp4"
     with together(names, folder) as drafts:
         sound = write_audio(samples, rate_hz, drafts["sound"], format=desk.sound_format)
-        draw_waveform(samples, rate_hz, drafts["wave"], title=request.name, parameters=parameters)
+        draw_waveform(samples, rate_hz, drafts["wave"], title=request.name, parameters=parameters,
+                      prime_seconds=take.given_seconds or None)
         if request.video:
             write_film(samples, rate_hz, drafts["video"], title=request.name)
     return Rendered(take, _placed(names, folder), sound.seconds)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bot.cli import audio, compose, doctor, midi, models, serve, train
+from bot.cli import audio, compose, doctor, install, midi, models, serve, train
 from bot.cli.terminal import StoppedError, complain, hang_up, mend_streams
 from models.errors import InputError, KapelleError
 
@@ -35,6 +35,7 @@ app.command("audio")(audio.audio)
 app.command("encode")(midi.encode)
 app.command("render")(midi.render)
 app.add_typer(models.app, name="models")
+app.add_typer(install.app, name="install")
 app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
 

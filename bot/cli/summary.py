@@ -76,8 +76,9 @@ def print_summary(composition: Composition[Plan, Take]) -> None:
     takes.add_column("notes", justify="right")
     takes.add_column("seconds", justify="right")
     takes.add_column("files")
+    silent = "it ended before its first note" if plan.request.stop_at_end else "its ids make no note"
     for one in composition.takes:
-        files = " ".join(path.name for path in one.files.values()) or "none: it ended before its first note"
+        files = " ".join(path.name for path in one.files.values()) or f"none: {silent}"
         takes.add_row(str(one.take.number), str(len(one.take.score)), f"{one.seconds:.1f}", files)
     console.print(takes)
     playing = sum(one.seconds for one in composition.takes)

@@ -1,6 +1,6 @@
 """The worker: decodes the takes of all jobs it was given, step by step, and renders them beside that.
 
-One thread decodes and says what happens. Others read orders and render; what they have reaches the first one
+One thread decodes and says what happens. Others read orders, plan and render; what they have reaches the first one
 through its inbox, which it looks into between steps.
 """
 
@@ -86,6 +86,15 @@ class _Job:
 
 
 @dataclass(frozen=True)
+class _Understood:
+    """A job was planned, or could not be."""
+
+    order: Start
+    engine: Engine
+    planning: Future[AnyPlan]
+
+
+@dataclass(frozen=True)
 class _Rendered:
     """A rendering has ended, well or not."""
 
@@ -103,12 +112,15 @@ class Worker:
         self._spool = Spool(settings.spool)
         self._desk = Desk(settings.spool, soundfont=settings.soundfont)
         self._engines: dict[str, Engine] = {}  # that are loaded
+        self._planning: dict[int, Start] = {}  # jobs that are being planned
         self._jobs: dict[int, _Job] = {}
         self._owners: dict[Sequence, _Job] = {}  # of sequences that are in a batcher
-        self._inbox: queue.SimpleQueue[Order | _Rendered] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Order | _Understood | _Rendered] = queue.SimpleQueue()
         # FluidSynth inherits the mask: a SIGTERM to all processes of a service must not spoil the last takes.
-        self._renderers = ThreadPoolExecutor(
-            RENDERERS, "rendering", initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, {signal.SIGTERM}))
+        self._planner, self._renderers = (
+            ThreadPoolExecutor(
+                threads, name, initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, {signal.SIGTERM}))
+            for threads, name in ((1, "planning"), (RENDERERS, "rendering")))
 
     def run(self) -> int:
         """Work until the orders end, one of them is Stop, or SIGTERM comes; returns the exit code."""
@@ -169,6 +181,8 @@ class Worker:
                 case Cancel():
                     if self._drop(arrived.job):
                         self._say(Cancelled(arrived.job))
+                case _Understood():
+                    self._understood(arrived)
                 case _Rendered():
                     self._rendered(arrived)
                 case Stop():
@@ -181,13 +195,30 @@ class Worker:
             engine = self._engine(order.engine)
             # From here on this job is to blame if the process does not survive it; for a model it was not.
             self._say(Progress(order.job, order.attempt, (0.0,) * request.takes, 0))
-            plan = engine.plan(request)
-            folder = self._spool.open(order.folder)
         except _UnloadableError as error:
             self._fail(order, Failure.NO_MODEL, error)
             return
         except InputError as error:
             self._fail(order, Failure.REFUSED, error)
+            return
+        # Reading a melody or a long sound takes seconds, in which others are decoded.
+        self._planning[order.job] = order
+        planning = self._planner.submit(engine.plan, request)
+        planning.add_done_callback(lambda done: self._inbox.put(_Understood(order, engine, done)))
+
+    def _understood(self, arrived: _Understood) -> None:
+        order, engine = arrived.order, arrived.engine
+        if self._planning.get(order.job) is not order:
+            return  # cancelled meanwhile
+        del self._planning[order.job]
+        try:
+            plan = arrived.planning.result()
+            folder = self._spool.open(order.folder)
+        except InputError as error:
+            self._fail(order, Failure.REFUSED, error)
+            return
+        except KapelleError as error:  # a title database that is damaged
+            self._fail(order, Failure.NO_MODEL, error)
             return
         except OSError as error:
             self._fail(order, Failure.RENDERING, _unwritable(error))
@@ -267,7 +298,7 @@ class Worker:
             return  # cancelled or failed meanwhile
         try:
             made = arrived.rendering.result()
-        except RenderingError as error:
+        except KapelleError as error:
             self._drop(job.order.job)
             self._fail(job.order, Failure.RENDERING, error)
             return
@@ -278,9 +309,10 @@ class Worker:
 
     def _drop(self, job_id: int) -> bool:
         """Forget a job; whether there was one."""
+        planned = self._planning.pop(job_id, None) is not None
         job = self._jobs.pop(job_id, None)
         if job is None:
-            return False
+            return planned
         for sequence in job.sequences.values():
             job.engine.batcher.cancel(sequence)
             self._owners.pop(sequence, None)
@@ -295,6 +327,7 @@ class Worker:
 
     def _finish(self) -> None:
         """Let takes that are being rendered become whole, and leave the rest."""
+        self._planner.shutdown(wait=False, cancel_futures=True)
         self._renderers.shutdown(wait=True, cancel_futures=True)
         while True:
             try:

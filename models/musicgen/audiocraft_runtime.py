@@ -279,6 +279,8 @@ def _fitting(name: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about how old it is
             yield
+    except torch.OutOfMemoryError as error:
+        raise CheckpointError(f"there is not enough memory on the GPU for {name}; choose a smaller model") from error
     except (OmegaConfBaseException, RuntimeError, LookupError, AttributeError, AssertionError, TypeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         raise CheckpointError(f"the files of {name} do not fit together ({reason}); fetch the model again") from error

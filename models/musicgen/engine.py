@@ -118,7 +118,8 @@ class MusicgenEngine:
 
     def take(self, plan: AudioPlan, sequence: Sequence) -> AudioTake:
         """The content of a take is its codes, (frames, codebooks), int16; what it carries on is in front."""
-        return AudioTake(sequence.take, frames_of(sequence, self._delays).astype(np.int16))
+        return AudioTake(sequence.take, frames_of(sequence, self._delays).astype(np.int16),
+                         len(sequence.prime) / FRAMES_PER_SECOND)
 
     def sound(self, plan: AudioPlan, take: AudioTake) -> np.ndarray:
         """Samples of a take, (samples, channels) at 32 kHz, float32, as the codec makes them: peaks may be above 1."""

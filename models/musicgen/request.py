@@ -100,6 +100,7 @@ class AudioTake:
 
     number: int  # from 1
     content: Any  # what the engine makes the sound of
+    given_seconds: float = 0.0  # at its beginning, of what was carried on
 
 
 class AudioEngine(Protocol):
