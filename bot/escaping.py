@@ -60,3 +60,8 @@ def copyable(words: str, longest: int = 100) -> str:
 
 def _escaped(character: str) -> str:
     return "\\" + character if character in _SPECIAL else _LOOK_LIKE.get(character, character)
+
+
+def storable(text: str) -> str:
+    """A text as every database takes it: without null characters and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

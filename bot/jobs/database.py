@@ -135,11 +135,6 @@ class Database:
         return connection
 
 
-def storable(text: str) -> str:
-    """A text as every database takes it: without null characters and halves of surrogate pairs."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-
-
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)

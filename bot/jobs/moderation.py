@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import delete, func, select
 
+from bot.escaping import storable
 from bot.jobs import audit
 from bot.jobs.audit import AuditEntry
-from bot.jobs.database import storable
 from bot.jobs.guilds import GuildState, limits_of, state_of, words_of
 from bot.jobs.ledger import Ledger, Transaction
 from bot.jobs.limits import NAMES, Limits

@@ -8,8 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from bot.escaping import visible
-from bot.jobs.database import storable
+from bot.escaping import storable, visible
 from bot.jobs.limits import Limits
 from bot.jobs.refusals import Reason, Refusal
 from models.engines import SEEDS, ComposeRequest

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.escaping import storable
 from bot.jobs import audit, quota, requests
-from bot.jobs.database import storable
 from bot.jobs.guilds import is_blocked, limits_of, state_of, words_of
 from bot.jobs.ledger import Ledger, LedgerError, Line, Transaction
 from bot.jobs.limits import Limits, Quota, effective

@@ -33,7 +33,7 @@ from bot.worker.messages import (
     to_line,
 )
 from models.engines import AUDIOCRAFT
-from models.errors import KapelleError
+from models.errors import InputError, KapelleError
 
 LONGEST_LINE = 2**20  # bytes
 PATIENCE_S = 10.0  # for a running step and the takes that are being rendered, when stopped
@@ -131,8 +131,8 @@ class LocalWorker:
                 delay = min(max(FIRST_DELAY_S, 2 * delay), LONGEST_DELAY_S)
                 try:
                     scratch = await self._spawn()
-                except OSError as error:
-                    _LOG.error("the worker cannot be started: %s", error.strerror or error)
+                except (OSError, InputError) as error:  # InputError: its environment is gone
+                    _LOG.error("the worker cannot be started: %s", error)
                     scratch = None
         finally:
             self._heard.put_nowait(None)
@@ -144,7 +144,7 @@ class LocalWorker:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command(), stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=LONGEST_LINE,
                 cwd=_HOME, env=_environment(self._settings, scratch), start_new_session=True)
-        except OSError:
+        except (OSError, InputError):
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
             raise
         return scratch

@@ -6,6 +6,7 @@ for each case what it returned, or the error it raised.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import threading
@@ -166,7 +167,9 @@ def diffusion() -> dict[str, Any]:
     engine, other = load(SMALL + "-mbd"), load("audiocraft-musicgen-stereo-small-mbd")
     plan, wide = engine.plan(asked()), other.plan(asked())
     made = decode(engine, plan)
-    first, second = (engine.sound(plan, engine.take(plan, made[0])) for _ in range(2))
+    first = engine.sound(plan, engine.take(plan, made[0]))
+    torch.rand(1)  # somebody else uses torch's generator
+    second = engine.sound(plan, engine.take(plan, made[0]))
     return described(engine, plan, made) | {
         "again": [np.array_equal(first, second)], "stereo": described(other, wide, decode(other, wide))["sounds"]}
 
@@ -185,25 +188,26 @@ def the_same_alone_and_among_others() -> dict[str, Any]:
 @case
 def longer_than_the_window() -> dict[str, Any]:
     engine = load(SMALL, window=2)
-    made: dict[str, list[Any]] = {"lengths": [], "shares": [], "told": []}
+    made: dict[str, list[Any]] = {"lengths": [], "shares": [], "told": [], "halfway": []}
     for seconds in (2.0, 2.02, 2.4, 3.3, 5.0, 7.18):
         plan = engine.plan(asked(seconds=seconds, stride=18.0))
         calls = _counted(engine)
         take = decode(engine, plan)[0]
         made["lengths"].append(take.content.shape[-1])
         made["shares"].append(take.share)
-        made["told"].append([len(calls), engine._steps(plan.condition), max(done / total for done, total in calls)])
+        made["told"].append([len(calls), engine._steps(plan.condition), max(done / total for done, total, _ in calls)])
+        made["halfway"].append(calls[len(calls) // 2][2])
     return made
 
 
-def _counted(engine: AudiocraftEngine) -> list[tuple[int, int]]:
-    """What the library tells of its progress from here on, as it tells it."""
-    calls: list[tuple[int, int]] = []
+def _counted(engine: AudiocraftEngine) -> list[tuple[int, int, float]]:
+    """What the library tells of its progress from here on, as it tells it, and what the engine makes of it."""
+    calls: list[tuple[int, int, float]] = []
 
     def counting(tell: Callable[[int, int], None]) -> None:
         def told(done: int, total: int) -> None:
-            calls.append((done, total))
             tell(done, total)
+            calls.append((done, total, engine.batcher.running[0].progress))
 
         type(engine._model).set_custom_progress_callback(engine._model, told)
 
@@ -286,11 +290,10 @@ def both_attentions_agree() -> dict[str, Any]:
 
 @case
 def spectrogram() -> dict[str, Any]:
-    import torchaudio
-    from torchaudio.transforms import Loudness, Spectrogram
+    torchaudio: Any = importlib.import_module("torchaudio")
     samples = torch.from_numpy(soundfile.read(TONE, dtype="float32")[0])
     long, step = 16_384, 4_096
-    made = Spectrogram(
+    made = torchaudio.transforms.Spectrogram(
         n_fft=long, win_length=long, hop_length=step, power=2, center=True, pad=0, normalized=True)(samples[None])
     middle = made.shape[-1] // 2
     window = torch.hann_window(long)
@@ -298,7 +301,7 @@ def spectrogram() -> dict[str, Any]:
     expected = torch.fft.rfft(piece).abs().square() / window.square().sum()
     return {"stand_in": "standins" in torchaudio.__file__, "shape": list(made.shape),
             "off": float((made[0, :, middle] - expected).abs().max() / expected.max()),
-            "loudness": float(Loudness(32_000)(samples[None]))}
+            "loudness": float(torchaudio.transforms.Loudness(32_000)(samples[None]))}
 
 
 @case

@@ -117,6 +117,7 @@ def test_takes_longer_than_the_window_have_the_length_and_progress_that_were_ask
     made = case(results, "longer_than_the_window")
     assert made["lengths"] == [100, 101, 120, 165, 250, 359]
     assert made["shares"] == [1.0] * 6
+    assert made["halfway"] == pytest.approx([0.5] * 6, abs=0.02)
     for told, expected, farthest in made["told"]:
         assert told == expected
         assert farthest >= 1
