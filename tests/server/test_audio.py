@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -233,4 +234,20 @@ async def test_what_an_operator_allows_instead_says_that_it_is_not_musicgen(tmp_
             message, = await made(discord, "calm waltz")
             assert "This is not MusicGen" in message.content
             assert all("not-musicgen" in file.filename for file in message.attachments)
+        assert discord.violations == []
+
+
+async def test_metas_own_library_makes_sound_in_a_process_of_its_own(tmp_path: Path) -> None:
+    python = os.environ.get("KAPELLE_AUDIOCRAFT_PYTHON")
+    if not python:
+        pytest.skip("no audiocraft: type `kapelle install audiocraft` and name its Python in KAPELLE_AUDIOCRAFT_PYTHON")
+    async with DiscordDouble(tmp_path) as discord:
+        async with running_bot(discord, tmp_path / "data", engines="pocket,audiocraft-debug", audiocraft_python=python):
+            anna = discord.member("Anna", locale="en-GB")
+            await said(await anna.command("audio", {"prompt": "calm piano", "seconds": 2.0, "takes": 2, "seed": 1}))
+            await said(await anna.command("midi", {"title": "Beside it", "takes": 1, "tokens": 60}))
+            await takes_of(discord, "Beside it", 1)  # does not wait for the other process
+            for message in await made(discord, "calm piano", 2):
+                check(message, 2.0)
+                assert "audiocraft" in message.content
         assert discord.violations == []
