@@ -19,25 +19,26 @@ def main() -> None:
             f"{'compiled' if decoding.native_step(network) else 'PyTorch (no C compiler)'}.",
             "Times are of one machine at one time; the ratios are of things measured side by side in one run.", ""]
     for title, speeds in (
-        ("Pocket model, 510 ids a take, without guidance (one row a take), sampling included", decoding.pocket()),
+        ("Pocket model, 510 ids a take, sampling included; guided takes have two rows", decoding.pocket()),
         ("Full-size Los Angeles Music Composer (387.6 M random weights), behind 600 ids", decoding.full_size()),
     ):
         page += [f"## {title}", "",
-                 "| batch | ms a step | ids/s | against no cache | against batch 1 | of the read bandwidth |",
-                 "|---|---|---|---|---|---|"]
-        one = speeds[0].step_s
+                 "| takes | guidance | ms a step | ids/s | against no cache | against one take | of the read bandwidth |",
+                 "|---|---|---|---|---|---|---|"]
+        one = {speed.guidance: speed.step_s for speed in speeds if speed.batch == 1}
         for speed in speeds:
             page.append(
-                f"| {speed.batch} | {1000 * speed.step_s:.2f} | {speed.batch / speed.step_s:.0f} | "
-                f"{speed.ratio:.0f}x | {speed.batch * one / speed.step_s:.1f}x | {100 * speed.bandwidth_share:.0f} % |")
+                f"| {speed.batch} | {'none' if speed.guidance == 1 else f'{speed.guidance:g}'} | "
+                f"{1000 * speed.step_s:.2f} | {speed.batch / speed.step_s:.0f} | {speed.ratio:.0f}x | "
+                f"{speed.batch * one[speed.guidance] / speed.step_s:.2f}x | {100 * speed.bandwidth_share:.1f} % |")
         page.append("")
-    page += ["## Parts of the way to one finished take (512 tokens), from the first import on", "",
+    page += ["## Parts of the way from the command to one finished take (512 tokens)", "",
              "| part | seconds |", "|---|---|"]
-    names = {"load": "load (imports, model, titles)", "plan": "plan (match the title)",
+    names = {"load": "load (Python, imports, model, titles)", "plan": "plan (match the title)",
              "prefill": "prefill and first id", "decode": "decode",
              "sound": "sound (FluidSynth, OGG)", "picture": "picture"}
     page += [f"| {name} | {parts[key]:.2f} |" for key, name in names.items()]
-    page += ["", f"Imports and loading take {parts['load_cpu']:.2f} s of CPU time. "
+    page += ["", f"Starting, imports and loading take {parts['load_cpu']:.2f} s of CPU time. "
              f"Sound is rendered at {parts['music'] / parts['sound']:.0f} times real time, encoding included.", ""]
     page += ["## `kapelle compose`, four takes of 512 tokens with sound and pictures", "",
              f"{command.seconds:.1f} s for {command.music_s:.1f} s of music: "

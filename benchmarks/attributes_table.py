@@ -2,8 +2,8 @@
 
 `python -m benchmarks.attributes_table [--corpus DIR] [--cache DIR] [--seeds 10]` composes takes for five prompts, each
 with and without conditioning, prints a Markdown table and writes it to benchmarks/RESULTS-attributes.md. With a
-corpus folder, the same measures of real pieces stand below: of split `val`, or where it has
-fewer than five of a kind, of `train`.
+corpus folder, the same measures of real pieces stand below: of split `val` and, where that has
+fewer than five of a kind, of `train`, too.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ _SHARES = frozenset({"instruments", "scale", "key", "near_key", "metre", "tempo"
 _LEGEND = """`n` takes or pieces a row. Unconditioned takes are measured against the same wishes,
 which the model was not told; they are the same ten takes for every prompt, without mask, steering and guidance,
 so the difference is that of all of these together, not of what the network has learnt alone.
-Real pieces are measured against their own key, metre and opening tempo, and the instruments of the prompt.
+Real pieces are measured against their own key, metre and opening tempo, and the instruments of the prompt. Where split
+`val`, which training never saw, has fewer than five of a kind, those of `train` stand below (40 at most); no row: it has none.
 Key: the estimated key is the right one; near: or at most a fifth away, relative keys counting as one. Metre: the
 estimated class (twos, threes, compound) at the asked tempo. Grid: 1 is exact, 0 is chance.
 Tempo: the estimate is within 4 %;
@@ -153,15 +154,17 @@ def excerpt(piece: np.ndarray, attributes: Attributes, notes: int = NOTES) -> Sc
     return Score(result)
 
 
-def real_pieces(corpus: Corpus, form: str) -> tuple[str, list[int]]:
-    """Split and numbers of pieces with a form: of `val`, or of `train` where it has too few."""
-    chosen: list[int] = []
+def real_pieces(corpus: Corpus, form: str) -> dict[str, list[int]]:
+    """Numbers of pieces with a form: those of `val`, and of `train`, where `val` has too few."""
+    found: dict[str, list[int]] = {}
     for split in ("val", "train"):
         chosen = [i for i in corpus.split(split) if form in attributes_of(corpus.entries[i]).forms]
+        if chosen:
+            every = max(len(chosen) // MOST_REAL, 1)
+            found[split] = chosen[::every][:MOST_REAL]
         if len(chosen) >= FEWEST_REAL:
             break
-    every = max(len(chosen) // MOST_REAL, 1)
-    return split, chosen[::every][:MOST_REAL]
+    return found
 
 
 def real_measured(corpus: Corpus, number: int, instruments: tuple[str, ...]) -> Measured:
@@ -180,8 +183,8 @@ def rows(makes: TakesOf, seeds: int, corpus: Corpus | None) -> Iterable[tuple[st
             instruments = takes[-1][1].instruments
             yield prompt.text, what, [measure(score, asked) for score, asked in takes]
         if corpus is not None:
-            split, chosen = real_pieces(corpus, prompt.form)
-            yield prompt.text, f"real ({split})", [real_measured(corpus, number, instruments) for number in chosen]
+            for split, chosen in real_pieces(corpus, prompt.form).items():
+                yield prompt.text, f"real ({split})", [real_measured(corpus, number, instruments) for number in chosen]
 
 
 def main(makes: TakesOf, arguments: Sequence[str] | None = None, results: Path = RESULTS) -> None:

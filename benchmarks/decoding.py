@@ -23,11 +23,12 @@ from models.network.cache import KeyValueCache
 from models.network.local_transformer import LocalTransformer, LocalTransformerConfig
 from models.network.native import attach
 from models.pocket.decoder import PocketDecoder
-from models.pocket.engine import PocketEngine
+from models.pocket.engine import GUIDANCE, PocketEngine
 from models.pocket.titles import load_titles
 from models.pocket.weights import load_pocket
 
 POCKET_BATCHES = (1, 4, 16)
+POCKET_GUIDANCES = (1.0, GUIDANCE)
 POCKET_IDS = 510
 FULL_BATCHES = (1, 4)
 FULL_PRIME = 600
@@ -35,9 +36,10 @@ FULL_PRIME = 600
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one batch size: seconds a step (one id for each row) and what share of the bandwidth that is."""
+    """Of one batch size: seconds a step (one id for each take) and what share of the bandwidth that is."""
 
-    batch: int
+    batch: int  # takes
+    guidance: float  # above 1, a take has two rows
     step_s: float
     uncached_step_s: float
     bandwidth_share: float
@@ -60,26 +62,29 @@ def bytes_read(network: LocalTransformer, rows: int, length: float, state_bytes:
 
 @torch.inference_mode()
 def pocket(rounds: int = 5) -> list[Speed]:
-    """The shipped model, 510 ids a take without guidance, sampling and conditions included."""
-    network = load_pocket()
-    engine = PocketEngine(network, load_titles(), guidance=1.0)
+    """The shipped model, 510 ids a take without and with guidance, sampling and conditions included."""
+    network, titles = load_pocket(), load_titles()
+    engines = {guidance: PocketEngine(network, titles, guidance=guidance) for guidance in POCKET_GUIDANCES}
     bandwidth = ReadBandwidth()
     # Batch sizes in turn within a round: the machine is not equally fast at all times.
-    found: dict[int, list[tuple[float, float, float]]] = {batch: [] for batch in POCKET_BATCHES}
+    found: dict[tuple[int, float], list[tuple[float, float, float]]] = {
+        (batch, guidance): [] for guidance in POCKET_GUIDANCES for batch in POCKET_BATCHES}
     for number in range(rounds):
-        for batch in POCKET_BATCHES:
-            plan = engine.plan(ComposeRequest("Nocturne", "Chopin", takes=batch, seed=number))
-            batcher = Batcher(PocketDecoder(network, batch), joins_per_step=batch)
-            for sequence in engine.sequences(plan):
+        for batch, guidance in found:
+            rows = batch if guidance == 1 else 2 * batch
+            plan = engines[guidance].plan(ComposeRequest("Nocturne", "Chopin", takes=batch, seed=number))
+            batcher = Batcher(PocketDecoder(network, rows), joins_per_step=batch)
+            for sequence in engines[guidance].sequences(plan):
                 batcher.add(sequence)
             step_s = seconds(partial(_finish, batcher)) / POCKET_IDS
-            share = bytes_read(network.body, batch, POCKET_IDS / 2, torch.bfloat16.itemsize) / step_s / bandwidth()
+            share = bytes_read(network.body, rows, POCKET_IDS / 2, torch.bfloat16.itemsize) / step_s / bandwidth()
             # The loop without a cache, at lengths spread over the take; its cost grows with the length.
             lengths = range(POCKET_IDS // 10, POCKET_IDS, POCKET_IDS // 5)
             uncached_s = statistics.mean(
-                seconds(partial(network.body, torch.zeros(batch, length, dtype=torch.long))) for length in lengths)
-            found[batch].append((step_s, uncached_s, share))
-    return [Speed(batch, *map(statistics.median, zip(*figures, strict=True))) for batch, figures in found.items()]
+                seconds(partial(network.body, torch.zeros(rows, length, dtype=torch.long))) for length in lengths)
+            found[batch, guidance].append((step_s, uncached_s, share))
+    return [Speed(batch, guidance, *map(statistics.median, zip(*figures, strict=True)))
+            for (batch, guidance), figures in found.items()]
 
 
 @torch.inference_mode()
@@ -100,7 +105,7 @@ def full_size(rounds: int = 3, steps: int = 6) -> list[Speed]:
                 times.append(seconds(partial(_step, decoder, sequences)))
                 shares.append(bytes_read(network, batch, FULL_PRIME) / times[-1] / bandwidth())
             uncached.append(seconds(partial(network, torch.zeros(batch, FULL_PRIME, dtype=torch.long))))
-        result.append(Speed(batch, statistics.median(times), statistics.median(uncached), statistics.median(shares)))
+        result.append(Speed(batch, 1.0, statistics.median(times), statistics.median(uncached), statistics.median(shares)))
     return result
 
 

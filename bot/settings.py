@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, le=1024)  # of one decoding process; 0 leaves it to torch
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of MusicGen
     precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    pocket_guidance: float = Field(default=2.0, ge=0, le=20)
+    pocket_key_strength: float = Field(default=1.0, ge=0, le=20)
+    pocket_beat_strength: float = Field(default=4.0, ge=0, le=20)
     audiocraft_python: Path | None = None  # an interpreter with audiocraft; None: the one that was installed, if any
 
     # The server (`kapelle run`)
@@ -62,7 +65,8 @@ class Settings(BaseSettings):
 
     @property
     def host(self) -> Host:
-        return Host(self.data, self.soundfont, self.device, self.precision)
+        return Host(self.data, self.soundfont, self.device, self.precision, self.pocket_guidance, self.pocket_key_strength,
+                    self.pocket_beat_strength)
 
     def offered(self, kind: Kind) -> tuple[str, ...]:
         """Engines that may be asked for jobs of a kind, the usual one first."""

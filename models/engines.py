@@ -20,11 +20,12 @@ sound from a description.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from models.decoding.sequence import Sequence
 from models.errors import InputError
@@ -32,6 +33,9 @@ from models.musicgen import audiocraft_models
 from models.musicgen.published import PUBLISHED, is_here
 from models.pocket.attributes import Attributes
 from models.score.notes import Score
+
+if TYPE_CHECKING:
+    from models.pocket.engine import PocketEngine
 
 TOKENS = range(32, 2048 + 1)
 TAKES = range(1, 16 + 1)
@@ -64,7 +68,7 @@ class ComposeRequest:
         for name, text in (("title", self.title), ("artist", self.artist)):
             if len(text) > LONGEST_TITLE:
                 raise InputError(f"the {name} may have at most {LONGEST_TITLE} characters, not {len(text):,}")
-            if any(ord(character) < 32 or ord(character) == 127 for character in text):
+            if any(unicodedata.category(character) == "Cc" for character in text):
                 raise InputError(f"the {name} may not contain control characters")
         for name, value, allowed in (("tokens", self.tokens, TOKENS), ("takes", self.takes, TAKES),
                                      ("seed", self.seed, SEEDS)):
@@ -157,6 +161,9 @@ class Host:
     soundfont: Path | None = None
     device: str = "auto"  # cpu, cuda, or whichever there is
     precision: str = "auto"  # float32, bfloat16, int8, or what suits the device
+    pocket_guidance: float = 2.0  # what the pocket model is held to; docs/decisions.md has what they do
+    pocket_key_strength: float = 1.0
+    pocket_beat_strength: float = 4.0
 
 
 Kind = Literal["midi", "audio"]
@@ -173,9 +180,11 @@ class Listed:
     installed: Callable[[Path], bool] = lambda data: True  # whether there is a model to load, as far as a look tells
 
 
-def _pocket(model: Path | None, host: Host) -> Engine:
+def _pocket(model: Path | None, host: Host) -> PocketEngine:
     from models.pocket.engine import PocketEngine
-    return PocketEngine.load(model)
+    return PocketEngine.load(
+        model, guidance=host.pocket_guidance, key_strength=host.pocket_key_strength,
+        beat_strength=host.pocket_beat_strength)
 
 
 def _la_composer(model: Path | None, host: Host) -> Engine:
@@ -205,8 +214,7 @@ def _audiocraft(name: str) -> Callable[[Path | None, Host], Engine]:
 
 def _composed(model: Path | None, host: Host) -> Engine:
     from models.musicgen.composed import ComposedEngine
-    from models.pocket.engine import PocketEngine
-    return ComposedEngine(PocketEngine.load(model), host.soundfont)
+    return ComposedEngine(_pocket(model, host), host.soundfont)
 
 
 ENGINES: dict[str, Listed] = {

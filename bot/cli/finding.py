@@ -37,6 +37,7 @@ def how_to_install(package: str) -> str:
         "apt-get": f"{administrator}apt-get update && {administrator}apt-get install -y {package}",
         "dnf": f"{administrator}dnf install -y {package}",
         "pacman": f"{administrator}pacman -S {package}",
+        "zypper": f"{administrator}zypper install -y {package}",
         "brew": f"brew install {package}",
     }
     return next((command for manager, command in commands.items() if shutil.which(manager)), f"install {package}")

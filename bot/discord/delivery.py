@@ -347,7 +347,8 @@ class _JobDelivery:
                     self._pace.touched()  # perhaps: not every answer comes
 
             try:
-                return await self._opening(job, edited, "edit card", first_wait_s=2 * pacing.LEAST_S)
+                await self._opening(job, edited, "edit card", first_wait_s=2 * pacing.LEAST_S)
+                return
             except discord.HTTPException as error:
                 if error.code not in (UNKNOWN_MESSAGE, EDITED_TOO_OFTEN):
                     raise

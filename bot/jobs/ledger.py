@@ -195,7 +195,7 @@ class Ledger:
         wait = select(JobRow.owner_id).where(JobRow.state == JobState.QUEUED.value)
         last = select(JobRow.owner_id, func.max(JobRow.started_at)).where(
             JobRow.owner_id.in_(wait), JobRow.started_at >= since).group_by(JobRow.owner_id)
-        return {owner_id: begun for owner_id, begun in await session.execute(last)}
+        return {owner_id: begun for owner_id, begun in await session.execute(last) if begun is not None}
 
     async def job_of_message(self, message_id: int) -> tuple[Job, int | None] | None:
         """The job whose take or card a message shows, and the number of the take; also of one that was posted again."""
@@ -298,7 +298,7 @@ class Ledger:
             return transaction.record(row) if row and await transaction.cancel(row) else None
 
     async def finish(self, job_id: int) -> Job | None:
-        """Delivered; failed where nothing of it is posted. None while a take is to be posted, or if it is not being delivered."""
+        """Delivered; failed where no take is posted. None while one is to be posted, or if it is not being delivered."""
         async with self.write() as transaction:
             row = await transaction.job(job_id)
             open_takes = (TakeState.PENDING, TakeState.MADE)
@@ -453,8 +453,8 @@ def _job(row: JobRow | Row[Any], now: datetime, takes: Sequence[TakeRow | Row[An
     return Job(
         id=row.id, guild_id=row.guild_id, channel_id=row.channel_id, thread_id=row.thread_id, owner_id=row.owner_id,
         language=row.language, kind=row.kind, engine=row.engine, parameters=row.parameters, inputs=row.inputs,
-        priority=row.priority, parent_id=row.parent_id, state=JobState(row.state), attempt=row.attempt, strikes=_strikes(row, now),
-        alone=row.alone, failure=row.failure, outcome=row.outcome, card_id=row.card_id, created_at=row.created_at,
+        priority=row.priority, parent_id=row.parent_id, state=JobState(row.state), attempt=row.attempt,
+        strikes=_strikes(row, now), alone=row.alone, failure=row.failure, outcome=row.outcome, card_id=row.card_id, created_at=row.created_at,
         started_at=row.started_at, ended_at=row.ended_at, told=row.told,
         takes=tuple(TakeRecord(
             job_id=row.id, number=take.number, state=TakeState(take.state), files=take.files, seconds=take.seconds,

@@ -231,7 +231,8 @@ class JobService:
         """
         user_id = member.user_id
         async with self._ledger.write() as transaction:
-            job_ids = list(await transaction.session.scalars(select(JobRow.id).where(JobRow.owner_id == user_id).order_by(JobRow.id)))
+            theirs = select(JobRow.id).where(JobRow.owner_id == user_id).order_by(JobRow.id)
+            job_ids = list(await transaction.session.scalars(theirs))
             for job_id in job_ids:
                 if row := await transaction.job(job_id):
                     await transaction.cancel(row)

@@ -80,8 +80,9 @@ class TakeRow(Base):
 class JobRow(Base):
     __tablename__ = "jobs"
     # SQLite would otherwise give the number of a deleted job to a new one, and old buttons would reach it.
-    __table_args__ = (Index("ix_jobs_state_guild", "state", "guild_id"), Index("ix_jobs_owner_started", "owner_id", "started_at"),
-                      {"sqlite_autoincrement": True})
+    __table_args__ = (
+        Index("ix_jobs_state_guild", "state", "guild_id"), Index("ix_jobs_owner_started", "owner_id", "started_at"),
+        {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     guild_id: Mapped[int] = mapped_column(index=True)

@@ -227,6 +227,9 @@ def _environment(settings: Settings, scratch: str) -> dict[str, str]:
         "LOG_LEVEL": settings.log_level,
         "DEVICE": settings.device,
         "PRECISION": settings.precision,
+        "POCKET_GUIDANCE": settings.pocket_guidance,
+        "POCKET_KEY_STRENGTH": settings.pocket_key_strength,
+        "POCKET_BEAT_STRENGTH": settings.pocket_beat_strength,
     }
     names = {f"{PREFIX}{name}" for name in given}
     return {name: value for name, value in kept.items() if name.upper() not in names} | {

@@ -109,13 +109,17 @@ def _require_file(path: Path) -> None:
             return
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
+            # PyTorch stores, it does not compress; what unpacks to more than the file holds is a trap.
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise CheckpointError(f"{path} is a compressed archive, not a checkpoint; unpack it first")
+            if any(entry.file_size > _LARGEST_INDEX for entry in entries if entry.filename.endswith(".pkl")):
+                raise CheckpointError(
+                    f"{path} is no checkpoint: its list of tensors is longer than {_LARGEST_INDEX:,} bytes")
+            if damaged := archive.testzip():  # PyTorch does not look at the checksums
+                raise CheckpointError(f"{path} is damaged: the checksum of {named([damaged])} does not hold; "
+                                      "fetch or copy it again")
+    except (OSError, zipfile.BadZipFile, ValueError, EOFError, RuntimeError, NotImplementedError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    # PyTorch stores, it does not compress; what unpacks to more than the file holds is a trap.
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise CheckpointError(f"{path} is a compressed archive, not a checkpoint; unpack it first")
-    if any(entry.file_size > _LARGEST_INDEX for entry in entries if entry.filename.endswith(".pkl")):
-        raise CheckpointError(f"{path} is no checkpoint: its list of tensors is longer than {_LARGEST_INDEX:,} bytes")
 
 
 def _load(path: Path) -> Any:

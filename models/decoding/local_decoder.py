@@ -150,10 +150,10 @@ class LocalDecoder:
     def _step(self, ids: Tensor, condition: Tensor | None) -> Tensor:
         if not self._alone:
             return self.network.step(ids, self._cache, condition)
-        conditions = [None] * len(ids) if condition is None else condition.split(1)
         with threads(self._summing_threads):
-            return torch.cat([self.network.step(id_, row, one) for id_, row, one
-                              in zip(ids.split(1), self._alone, conditions, strict=False)])
+            return torch.cat([
+                self.network.step(ids[row:row + 1], self._alone[row], None if condition is None else condition[row:row + 1])
+                for row in range(len(ids))])
 
     def leave(self, sequence: Sequence) -> None:
         for row in sorted(self._rows.pop(sequence), reverse=True):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from models.checkpoints.store import CONFIG, assign, named, without_weights
 from models.errors import CheckpointError
 from models.musicgen.network import Int8Linear, KeyValueCache, MusicgenConfig, MusicgenNetwork, quantised
+from models.network.large_pages import in_large_pages
 from models.musicgen.published import PUBLISHER
 
 WEIGHTS, PARTS = "model.safetensors", "model.safetensors.index.json"
@@ -141,9 +142,9 @@ class Checkpoint:
             whole = torch.cat(parts) if len(parts) > 1 else parts[0]
             if isinstance(network.get_submodule(name.rpartition(".")[0]), Int8Linear):
                 loaded[name], loaded[name.removesuffix("weight") + "scale"] = (
-                    tensor.to(device) for tensor in quantised(whole))
+                    in_large_pages(tensor.to(device)) for tensor in quantised(whole))
             else:
-                loaded[name] = whole.to(device, dtype)
+                loaded[name] = in_large_pages(whole.to(device, dtype))
         assign(network, loaded, self.folder)
         return network.eval().requires_grad_(False)
 

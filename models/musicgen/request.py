@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,7 +49,7 @@ class AudioRequest:
             raise InputError("describe the music in a few words")
         if len(self.prompt) > LONGEST_PROMPT:
             raise InputError(f"the prompt may have at most {LONGEST_PROMPT} characters, not {len(self.prompt):,}")
-        if any(ord(character) < 32 or ord(character) == 127 for character in self.prompt):
+        if any(unicodedata.category(character) == "Cc" for character in self.prompt):
             raise InputError("the prompt may not contain control characters")
         for name, value, allowed in (("takes", self.takes, TAKES), ("top-k", self.top_k, TOP_K), ("seed", self.seed, SEEDS)):
             if value not in allowed:

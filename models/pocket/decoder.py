@@ -61,7 +61,8 @@ class PocketDecoder(LocalDecoder):
         given = clock.before[len(clock.before) - (len(ids) - HEADER):]
         # The header is seen as from where the piece begins, or as far back as it is read.
         places = [given[0] if len(given) else clock.features] * HEADER + list(given)
-        grid: Tensor = self._pocket.grid(torch.from_numpy(np.stack([_seen(one, stream) for one in places])).to(self._device)).sum(1)
+        seen = torch.from_numpy(np.stack([_seen(one, stream) for one in places])).to(self._device)
+        grid: Tensor = self._pocket.grid(seen).sum(1)
         return condition.described[stream] + grid
 
     def step_condition(self, rows: Listed[tuple[Sequence, int]]) -> Tensor:

@@ -6,11 +6,10 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from models.decoding.batcher import Batcher
 from models.decoding.sequence import Sequence
 from models.engines import ComposeRequest, Plan, Take
+from models.errors import InputError
 from models.pocket.attributes import METRES, Attributes
 from models.pocket.conditioning import Steering
 from models.pocket.decoder import HEADER, Condition, PocketDecoder
@@ -31,7 +30,7 @@ ROWS = 64  # of the cache; a guided sequence takes two
 GUIDANCE = 2.0
 KEY_STRENGTH = 1.0
 BEAT_STRENGTH = 4.0
-TICKS_PER_QUARTER = 480
+_STRONGEST = 20.0  # of guidance, key and beat; far beyond what sounds like anything
 _COMMON_TONICS = (0, 2, 3, 5, 7, 9, 10)  # C, D, Eb, F, G, A, Bb
 
 
@@ -40,7 +39,8 @@ class PocketEngine:
 
     `guidance` (1: none) says how much the attributes count beyond what the network would do,
     `key_strength` how many nats a pitch outside the key loses, `beat_strength` how many at most
-    an onset at a weak place of the bar; it also sets the accents.
+    an onset at a weak place of the bar; it also sets the accents. All three are 0 to 20; docs/decisions.md has
+    what they do to takes. Raises InputError for others.
     """
 
     name = "pocket"
@@ -49,14 +49,21 @@ class PocketEngine:
         self, network: PocketNetwork, titles: PocketTitles, *, guidance: float = GUIDANCE,
         key_strength: float = KEY_STRENGTH, beat_strength: float = BEAT_STRENGTH,
     ) -> None:
+        for name, value in (("guidance", guidance), ("key strength", key_strength), ("beat strength", beat_strength)):
+            if not 0 <= value <= _STRONGEST:
+                raise InputError(f"the pocket model's {name} must be between 0 and {_STRONGEST:g}, not {value}")
         self._titles = titles
         self._guidance, self._key_strength, self._beat_strength = guidance, key_strength, beat_strength
         self.batcher = Batcher(PocketDecoder(network, ROWS), joins_per_step=16)
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> PocketEngine:
-        """The shipped model, or another one of its family. Raises CheckpointError."""
-        return cls(load_pocket(folder or SHIPPED), load_titles())
+    def load(
+        cls, folder: Path | None = None, *, guidance: float = GUIDANCE, key_strength: float = KEY_STRENGTH,
+        beat_strength: float = BEAT_STRENGTH,
+    ) -> PocketEngine:
+        """The shipped model, or another one of its family. Raises CheckpointError, InputError."""
+        return cls(load_pocket(folder or SHIPPED), load_titles(), guidance=guidance, key_strength=key_strength,
+                   beat_strength=beat_strength)
 
     def plan(self, request: ComposeRequest) -> Plan:
         direction, matches = direct(request.title, request.artist, self._titles)
@@ -146,13 +153,13 @@ def steady(tempo_bpm: float) -> float:
 
 
 def on_grid(score: Score, attributes: Attributes) -> Score:
-    """The same notes with the tempo and metre they were made for, so that notation programs find the bars."""
+    """The same notes with the tempo and metre they were made for, so that notation programs find the bars.
+
+    A tick stays a millisecond: other ones round onsets, and what the file is read as has other times than the ids.
+    """
     if not attributes.tempo_bpm:
         return score
-    us = round(60_000_000 / attributes.tempo_bpm)
-    notes = score.notes.copy()
-    notes["onset_tick"] = np.rint(notes["onset_ms"] * 1000 / us * TICKS_PER_QUARTER).astype(np.int64)
+    quarter_ms = round(60_000 / attributes.tempo_bpm)  # of a `steady` tempo exactly
     beats, unit = map(int, (attributes.metre or "4/4").split("/"))
     return replace(
-        score, notes=notes, ticks_per_quarter=TICKS_PER_QUARTER,
-        tempos=(Tempo(0, us),), metres=(Metre(0, beats, unit),))
+        score, ticks_per_quarter=quarter_ms, tempos=(Tempo(0, 1000 * quarter_ms),), metres=(Metre(0, beats, unit),))

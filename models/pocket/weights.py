@@ -20,6 +20,7 @@ FAMILY = "pocket"
 SHIPPED = Path(__file__).with_name("model")
 _EMBEDDING, _HEAD = "body.embedding.weight", "body.head.weight"  # one matrix
 _LARGEST = 1 << 14  # of any size
+_MAY_BE_NONE = ("positions", "tied")
 
 
 def save_pocket(folder: Path, network: PocketNetwork, trained: Mapping[str, Any]) -> None:
@@ -40,8 +41,10 @@ def load_pocket(folder: Path = SHIPPED) -> PocketNetwork:
     sizes, composers = config.get("sizes"), config.get("composers")
     names = {field.name for field in fields(LocalTransformerConfig)}
     if not isinstance(sizes, dict) or set(sizes) != names or not all(
-            type(value) in (int, bool) and 0 <= value <= _LARGEST for value in sizes.values()):
-        raise CheckpointError(f"{path}: sizes must be whole numbers for {', '.join(sorted(names))}")
+            type(value) in (int, bool) and (name in _MAY_BE_NONE or value >= 1) and 0 <= value <= _LARGEST
+            for name, value in sizes.items()):
+        raise CheckpointError(f"{path}: sizes must be whole numbers for {', '.join(sorted(names))}, "
+                              f"at least 1 but for {' and '.join(_MAY_BE_NONE)}")
     if sizes["vocabulary"] != SIZE:
         raise CheckpointError(f"{path}: the vocabulary has {SIZE} ids, not {sizes['vocabulary']}")
     if not isinstance(composers, list) or not all(isinstance(name, str) for name in composers):

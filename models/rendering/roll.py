@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,9 +84,9 @@ def draw_roll(
 ) -> Path:
     """Draw a score as a PNG of 1600 x 900 pixels; the louder a note, the stronger its colour.
 
-    Instruments are named in a legend, drums have a lane below. Texts may hold anything: characters that
-    the font lacks are left out, what is too wide ends in an ellipsis. A dashed line marks `prime_seconds`.
-    Returns `target`; an existing file is replaced, and only by a finished one.
+    Instruments are named in a legend, drums have a lane below; those that play the same share its row. Texts may hold
+    anything: characters that the font lacks are left out, what is too wide ends in an ellipsis. A dashed line marks
+    `prime_seconds`. Returns `target`; an existing file is replaced, and only by a finished one.
 
     Raises ScoreError for a score without notes, RenderingError when the file cannot be written.
     """
@@ -115,8 +116,8 @@ def draw_roll(
         pitches = _pitches(instruments)
         _draw_keyboard(canvas, lane, pitches, prime)
     draw_time_grid(canvas, lanes)
-    for instrument in instruments:
-        _draw_notes(canvas, lane, pitches, instrument)
+    if instruments:
+        _draw_notes(canvas, lane, pitches, instruments)
     _draw_drums(canvas, drum_lane, rows)
 
     image = Image.fromarray(np.rint(canvas).astype(np.uint8))
@@ -200,36 +201,62 @@ def _tint(canvas: np.ndarray, box: tuple[int, int, int, int], colour: np.ndarray
     area += opacity * (colour - area)
 
 
-def _draw_notes(canvas: np.ndarray, lane: Lane, pitches: tuple[int, int], instrument: _Instrument) -> None:
-    colour = np.array(instrument.colour, dtype=np.float32)
-    rows = {pitch: _row(lane, pitches, pitch) for pitch in range(pitches[0], pitches[1] + 1)}
-    notes = instrument.notes
+def _draw_notes(canvas: np.ndarray, lane: Lane, pitches: tuple[int, int], instruments: list[_Instrument]) -> None:
     scale = (lane.right - lane.left) / lane.seconds / 1000
-    lefts = np.rint(lane.left + notes["onset_ms"] * scale).astype(int)
-    ends = np.rint(lane.left + (notes["onset_ms"] + notes["duration_ms"]) * scale).astype(int)
-    lefts = np.minimum(lefts, lane.right - 3)
-    rights = np.clip(ends - 1, lefts + 3, lane.right)  # a pixel between repeated notes
-    for left, right, pitch, opacity in zip(
-        lefts.tolist(), rights.tolist(), notes["pitch"].tolist(), _opacities(notes).tolist(), strict=True
-    ):
-        top, bottom = rows[pitch]
-        if bottom - top >= 6:
-            bottom -= 1
-        edge = 2
-        if instrument.look != _SOLID and right - left <= 2 * edge:
-            # too short for a hole or stripes: half as tall, so that it does not pass for a solid one
-            _tint(canvas, (left, top, right, (top + bottom + 1) // 2), colour, opacity)
-        elif instrument.look == _SOLID:
-            _tint(canvas, (left, top, right, bottom), colour, opacity)
-            # a stronger edge where the note starts tells repeated notes apart
+    sounding = np.zeros((128, len(instruments), WIDTH), dtype=bool)
+    boxes = []
+    for number, (*_, notes) in enumerate(instruments):
+        lefts = np.rint(lane.left + notes["onset_ms"] * scale).astype(int)
+        ends = np.rint(lane.left + (notes["onset_ms"] + notes["duration_ms"]) * scale).astype(int)
+        lefts = np.minimum(lefts, lane.right - 3)
+        rights = np.clip(ends - 1, lefts + 3, lane.right)  # a pixel between repeated notes
+        boxes.append(list(zip(lefts.tolist(), rights.tolist(), notes["pitch"].tolist(), strict=True)))
+        for left, right, pitch in boxes[-1]:
+            sounding[pitch, number, left:right] = True
+    rows = {pitch: _row(lane, pitches, pitch) for pitch in range(pitches[0], pitches[1] + 1)}
+    for number, instrument in enumerate(instruments):
+        for (left, right, pitch), opacity in zip(boxes[number], _opacities(instrument.notes).tolist(), strict=True):
+            top, bottom = rows[pitch]
+            if bottom - top >= 6:
+                bottom -= 1
+            for start, end, place, of in _shares(sounding[pitch], number, left, right):
+                height = (bottom - top) / of
+                high, low = top + round(place * height), top + round((place + 1) * height)
+                _draw_note(canvas, (start, high, end, max(low, high + 1)), instrument, opacity, begins=start == left)
+
+
+def _shares(sounding: np.ndarray, number: int, left: int, right: int) -> Iterator[tuple[int, int, int, int]]:
+    """Parts of a note from left to right, each with its place among those who play the same, and how many they are.
+
+    Drawn over each other, they would come to a colour that the legend does not have.
+    """
+    together = sounding[:, left:right]
+    count, place = together.sum(axis=0), together[:number].sum(axis=0)
+    cuts = np.flatnonzero(np.diff(count) | np.diff(place)) + 1
+    for start, end in pairwise([0, *cuts.tolist(), right - left]):
+        yield left + start, left + end, int(place[start]), int(count[start])
+
+
+def _draw_note(
+    canvas: np.ndarray, box: tuple[int, int, int, int], instrument: _Instrument, opacity: float, *, begins: bool,
+) -> None:
+    left, top, right, bottom = box
+    colour = np.array(instrument.colour, dtype=np.float32)
+    edge = 2
+    if instrument.look != _SOLID and right - left <= 2 * edge:
+        # too short for a hole or stripes: half as tall, so that it does not pass for a solid one
+        _tint(canvas, (left, top, right, (top + bottom + 1) // 2), colour, opacity)
+    elif instrument.look == _SOLID:
+        _tint(canvas, box, colour, opacity)
+        if begins:  # a stronger edge tells repeated notes apart
             _tint(canvas, (left, top, min(left + edge, right), bottom), colour, 0.6)
-        elif instrument.look == _HOLLOW:
-            before = canvas[top + edge:bottom - edge, left + edge:right - edge].copy()
-            _tint(canvas, (left, top, right, bottom), colour, opacity)
-            canvas[top + edge:bottom - edge, left + edge:right - edge] = before + 0.7 * (255 - before)
-        else:
-            for stripe in range(left, right, 6):
-                _tint(canvas, (stripe, top, min(stripe + 3, right), bottom), colour, opacity)
+    elif instrument.look == _HOLLOW:
+        before = canvas[top + edge:bottom - edge, left + edge:right - edge].copy()
+        _tint(canvas, box, colour, opacity)
+        canvas[top + edge:bottom - edge, left + edge:right - edge] = before + 0.7 * (255 - before)
+    else:
+        for stripe in range(left, right, 6):
+            _tint(canvas, (stripe, top, min(stripe + 3, right), bottom), colour, opacity)
 
 
 def _draw_drums(canvas: np.ndarray, lane: Lane, rows: dict[str, np.ndarray]) -> None:

@@ -66,10 +66,11 @@ def test_what_was_not_asked_is_a_dash_and_shares_are_percentages() -> None:
     assert cells([measure(score, Attributes())])[:8] == ["-"] * 8
 
 
-def test_real_pieces_come_from_val_where_it_has_enough() -> None:
-    assert real_pieces(corpus(6, 9), "waltz") == ("val", list(range(6)))
-    assert real_pieces(corpus(2, 9), "waltz") == ("train", list(range(2, 11)))
-    assert real_pieces(corpus(6, 9), "hymn")[1] == []
+def test_real_pieces_are_those_of_val_and_of_train_where_it_has_too_few() -> None:
+    assert real_pieces(corpus(6, 9), "waltz") == {"val": list(range(6))}
+    assert real_pieces(corpus(2, 9), "waltz") == {"val": [0, 1], "train": list(range(2, 11))}
+    assert real_pieces(corpus(0, 2), "waltz") == {"train": [0, 1]}
+    assert real_pieces(corpus(6, 9), "hymn") == {}
 
 
 def test_real_pieces_are_measured_against_their_own_key_and_tempo() -> None:
@@ -89,7 +90,7 @@ def test_every_prompt_has_its_rows_and_each_take_its_seed() -> None:
     found = list(rows(takes_of, 2, corpus(6, 0)))
     assert [(prompt, what) for prompt, what, _ in found] == [
         (prompt.text, what) for prompt in PROMPTS
-        for what in ("conditioned", "unconditioned", "real (val)" if prompt.form == "waltz" else "real (train)")]
+        for what in ("conditioned", "unconditioned", *(["real (val)"] if prompt.form == "waltz" else []))]
     assert len(set(asked_for)) == len(asked_for) == len(PROMPTS) * 2 * 2
     assert [one.key for one in found[0][2]] == [True, True]
     assert [one.key for one in found[1][2]] == [False, False]

@@ -132,6 +132,17 @@ def test_truncated_files_are_refused(tmp_path: Path, share: float, older: bool) 
     refused(path)
 
 
+def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "a.pth")
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    place = content.index(b"FB", largest.header_offset) + 2000  # behind what pads the header
+    content[place] ^= 1  # of the last digit of a number: it stays finite
+    path.write_bytes(content)
+    assert "checksum" in refused(path)
+
+
 def test_more_values_than_the_file_holds_are_refused_before_they_take_memory(tmp_path: Path) -> None:
     tensors = upstream_tensors()
     tensors["module.token_emb.weight"] = torch.zeros(1, 1).expand(1 << 17, 1 << 14)  # 8 GB in four bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -18,10 +19,13 @@ from typing import Any
 import discord
 import pytest
 import trustme
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot.invite import application_of, invite_url, permissions_asked_for
 from bot.settings import read_settings
 from models.errors import InputError
+from tests.jobs.conftest import postgres_url  # noqa: F401  (a fixture)
 
 APPLICATION = 123456789012345678
 TOKEN = ".".join((base64.urlsafe_b64encode(str(APPLICATION).encode()).decode().rstrip("="), "GabcDE", "x" * 38))
@@ -70,12 +74,13 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Discord:
-    """Answers two questions about a token, and remembers what it was asked with."""
+    """Answers three questions about a token, and remembers what it was asked with."""
 
     def __init__(self, folder: Path) -> None:
         self.status = 200
         self.user: Any = {"id": str(APPLICATION), "username": "kapelle"}
         self.about: Any = {"id": str(APPLICATION), "flags": 0}
+        self.guilds: Any = [{"id": "1", "name": "7b", "permissions": str(permissions_asked_for())}]
         self.asked: list[tuple[str, str, str]] = []
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(folder / "ca.pem"))
@@ -87,7 +92,8 @@ class Discord:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append((self.headers["Host"], self.path, self.headers["Authorization"]))
-                body = json.dumps(outer.user if self.path.endswith("/users/@me") else outer.about).encode()
+                said = {"users/@me": outer.user, "applications/@me": outer.about, "users/@me/guilds": outer.guilds}
+                body = json.dumps(said[self.path.removeprefix("/api/v10/")]).encode()
                 self.send_response(outer.status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -141,7 +147,7 @@ def test_the_invitation_asks_for_what_is_needed(examined: Any, token: None) -> N
     assert found["token"][:2] == ("ok", "looks like one; kapelle doctor --online asks Discord whether it is valid")
     wanted = discord.Permissions(
         view_channel=True, send_messages=True, send_messages_in_threads=True, create_public_threads=True,
-        attach_files=True, embed_links=True, read_message_history=True)
+        attach_files=True, read_message_history=True)
     address = (f"https://discord.com/oauth2/authorize?client_id={APPLICATION}&scope=bot+applications.commands"
                f"&permissions={wanted.value}")
     assert found["invitation"] == ("ok", f"permissions {wanted.value}: {address}", "")
@@ -161,7 +167,34 @@ def test_online_a_valid_token_is_known_by_its_name(examined: Any, double: Discor
     assert found["intents"] == ("ok", "no privileged one is on, none is needed", "")
     assert found["interactions"][0] == "ok"
     assert "client_id=999999999999999999&" in found["invitation"][1]
-    assert double.asked == [("discord.com", f"/api/v10/{path}/@me", f"Bot {TOKEN}") for path in ("users", "applications")]
+    assert found["permissions"] == ("ok", "all that are needed, in 1 server", "")
+    assert double.asked == [("discord.com", f"/api/v10/{path}", f"Bot {TOKEN}") for path in (
+        "users/@me", "applications/@me", "users/@me/guilds")]
+
+
+def test_online_permissions_that_are_missing_are_named(examined: Any, double: Discord) -> None:
+    lacking = discord.Permissions(permissions_asked_for())
+    lacking.update(attach_files=False, create_public_threads=False)
+    double.guilds += [{"id": "2", "name": "8a", "permissions": str(lacking.value)},
+                      {"id": "3", "name": "9c", "permissions": str(discord.Permissions(administrator=True).value)}]
+    code, found = examined("--online")
+    assert code == 1
+    assert found["permissions"][:2] == ("MISSING", "8a: without Create Public Threads, Attach Files")
+    assert "invitation" in found["permissions"][2]
+
+
+def test_online_a_bot_that_nobody_invited_is_told_so(examined: Any, double: Discord) -> None:
+    double.guilds = []
+    code, found = examined("--online")
+    assert code == 0
+    assert found["permissions"][:2] == ("not there", "the bot is in no server yet")
+
+
+def test_what_nobody_looked_at_is_not_called_well(examined: Any, token: None) -> None:
+    code, found = examined()
+    assert code == 0
+    assert {what: found[what][0] for what in ("intents", "interactions", "permissions")} == dict.fromkeys(
+        ("intents", "interactions", "permissions"), "not seen")
 
 
 def test_online_privileged_intents_that_are_on_are_named(examined: Any, double: Discord) -> None:
@@ -179,11 +212,13 @@ def test_online_commands_that_go_elsewhere_are_noticed(examined: Any, double: Di
 
 
 @pytest.mark.parametrize(("status", "user", "said"), [
-    (401, {}, "does not know it"), (503, {}, "answers 503"), (200, ["no"], "has no id"), (200, {"id": "x"}, "has no id")])
+    (401, {}, "does not know it"), (503, {}, "answers 503"), (200, ["no"], "has no id"), (200, {"id": "x"}, "has no id"),
+    (200, {"id": "1"}, "has no permissions")])
 def test_online_a_token_that_discord_does_not_take_is_missing(
     examined: Any, double: Discord, status: int, user: Any, said: str,
 ) -> None:
     double.status, double.user = status, user
+    double.guilds[0]["permissions"] = "all"
     code, found = examined("--online")
     assert code == 1
     assert found["token"][0] == "MISSING"
@@ -215,7 +250,7 @@ def _ledger(home: Path) -> Path:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("CREATE TABLE alembic_version (version_num)")
-        connection.execute("INSERT INTO alembic_version VALUES ('0007')")
+        connection.execute("INSERT INTO alembic_version VALUES ('0001')")
         connection.commit()
     return path
 
@@ -225,7 +260,7 @@ def test_a_ledger_is_read_and_nothing_beside_it_is_made(examined: Any, token: No
     before = path.read_bytes()
     code, found = examined()
     assert code == 0
-    assert "schema 0007" in found["ledger"][1]
+    assert "schema 0001" in found["ledger"][1]
     assert [file.name for file in path.parent.iterdir()] == ["ledger.sqlite"]
     assert path.read_bytes() == before
 
@@ -237,6 +272,65 @@ def test_a_ledger_in_use_is_read_as_it_is_now(examined: Any, token: None, home: 
         bot.commit()
         _, found = examined()
     assert "schema 0008" in found["ledger"][1]
+
+
+def test_a_ledger_of_a_newer_kapelle_is_not_called_well(examined: Any, token: None, home: Path) -> None:
+    with closing(sqlite3.connect(_ledger(home))) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0999'")
+        connection.commit()
+    code, found = examined()
+    assert (code, found["ledger"][0]) == (1, "MISSING")
+    assert "newer Kapelle (schema 0999)" in found["ledger"][1]
+    assert "update Kapelle" in found["ledger"][2]
+
+
+@pytest.mark.parametrize("name", [".", "ledger.sqlite", "ledger.sqlite.lock"])
+def test_a_ledger_that_may_not_be_written_is_not_called_well(
+    examined: Any, token: None, home: Path, monkeypatch: pytest.MonkeyPatch, name: str,
+) -> None:
+    """Where the tests are run by an administrator, who may write everywhere, the mode of the file is asked instead."""
+    path = _ledger(home)
+    (path.parent / "ledger.sqlite.lock").touch()
+    (path.parent / name).chmod(0o500)
+    monkeypatch.setattr("bot.cli.doctor_server.os.access", lambda path, mode: bool(Path(path).stat().st_mode & 0o200))
+    code, found = examined()
+    (path.parent / name).chmod(0o700)
+    assert (code, found["ledger"][0]) == (1, "MISSING")
+    assert "no permission to write" in found["ledger"][1]
+    assert "give this user permission" in found["ledger"][2]
+
+
+def _postgres(url: str, *statements: str) -> None:
+    async def execute() -> None:
+        engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+        async with engine.begin() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+        await engine.dispose()
+
+    asyncio.run(execute())
+
+
+def test_a_ledger_on_a_server_is_read_and_its_rights_are_checked(
+    examined: Any, token: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest,
+) -> None:
+    url = str(request.getfixturevalue("postgres_url"))
+    if "//kapelle@127.0.0.1:" not in url:
+        pytest.skip("it makes a user, for which it needs a server of its own")
+    monkeypatch.setenv("KAPELLE_DATABASE", url)
+    _postgres(url, "CREATE ROLE reader LOGIN", "GRANT USAGE ON SCHEMA public TO reader")
+    assert "will be set up at the first start" in examined()[1]["ledger"][1]
+    monkeypatch.setenv("KAPELLE_DATABASE", url.replace("kapelle@", "reader@"))
+    assert "may not write" in examined()[1]["ledger"][1]
+    _postgres(url, "CREATE TABLE alembic_version (version_num text)", "INSERT INTO alembic_version VALUES ('0001')",
+              "CREATE TABLE jobs (id integer)", "GRANT SELECT ON alembic_version TO reader")
+    code, found = examined()
+    assert code == 1
+    assert "may not write" in found["ledger"][1]
+    monkeypatch.setenv("KAPELLE_DATABASE", url)
+    assert "schema 0001" in examined()[1]["ledger"][1]
+    _postgres(url, "UPDATE alembic_version SET version_num = '0999'")
+    assert "newer Kapelle" in examined()[1]["ledger"][1]
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but long enough to be looked at" * 50, b""])

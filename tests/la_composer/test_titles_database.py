@@ -143,15 +143,16 @@ def test_a_database_whose_songs_do_not_add_up_is_refused(tmp_path: Path) -> None
             TitleDatabase.load(path)
 
 
-def test_the_size_of_the_published_database_loads_at_once(tmp_path: Path) -> None:
+def test_a_database_of_the_published_size_loads_in_a_fraction_of_what_reading_the_pickle_takes(tmp_path: Path) -> None:
     count = 160_000
     rng = np.random.default_rng(1)
     songs = [[f"Song number {number} --- Artist {number % 977}", rng.integers(0, 2831, 6).tolist()]
              for number in range(count)]
-    converted(tmp_path, songs)
     started = time.process_time()
+    converted(tmp_path, songs)
+    read = time.process_time()
     songs_read = TitleDatabase.load(tmp_path / "titles.safetensors")
-    assert time.process_time() - started < 1.0
+    assert time.process_time() - read < (read - started) / 5
     assert len(songs_read) == count
     assert songs_read.titles[-1] == songs[-1][0]
     assert songs_read.ids(count - 1) == tuple(songs[-1][1])

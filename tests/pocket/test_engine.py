@@ -11,15 +11,25 @@ import numpy as np
 import pytest
 
 from models.engines import ComposeRequest, Plan, Take
-from models.errors import CheckpointError
+from models.errors import CheckpointError, InputError
 from models.pocket.attributes import Attributes
 from models.pocket.engine import PocketEngine, complete, on_grid, steady
 from models.pocket.titles import load_titles
 from models.pocket.weights import SHIPPED, save_pocket
 from models.score.measures import channels
-from models.score.midi import write_midi
+from models.score.midi import read_midi, write_midi
 from models.score.programs import CHANNELS
-from models.vocabulary.los_angeles import CHANNEL_COUNT, DURATION, NO_DRUMS, PITCH, START, WITH_DRUMS, decode
+from models.vocabulary.los_angeles import (
+    CHANNEL_COUNT,
+    DURATION,
+    NO_DRUMS,
+    PITCH,
+    START,
+    WITH_DRUMS,
+    decode,
+    decode_events,
+    encode,
+)
 from tests.pocket.building import small_network
 
 
@@ -70,6 +80,22 @@ def test_a_title_that_nobody_knows_is_said_to_be_unknown() -> None:
     assert "no " in notice
 
 
+def test_a_known_song_by_its_composers_surname_lends_what_is_known_of_it() -> None:
+    plan = engine().plan(request("Stille Nacht", "Gruber"))
+    assert plan.matched_title == "Stille Nacht --- Franz Xavier Gruber"
+    assert plan.sources["metre"] == plan.sources["key"] == "title"
+    assert plan.notices == ()
+
+
+@pytest.mark.parametrize(("title", "artist"), [("Nocturne", "Chopin"), ("Nocturne", "")])
+def test_a_title_that_was_matched_and_not_used_is_said_so(title: str, artist: str) -> None:
+    plan = engine().plan(request(title, artist))
+    assert "title" not in plan.sources.values()
+    [notice] = plan.notices
+    assert str(plan.matched_title) in notice
+    assert "nothing of it was used" in notice
+
+
 @pytest.mark.parametrize(("tokens", "notes"), [(32, 10), (33, 11), (96, 32), (200, 66)])
 def test_takes_have_the_length_that_was_asked_for(tokens: int, notes: int) -> None:
     plan, takes = composed(request(tokens=tokens, takes=3))
@@ -118,10 +144,44 @@ def test_the_file_has_the_tempo_and_the_metre_of_the_request() -> None:
 def test_notes_on_the_grid_lie_on_ticks_of_the_grid() -> None:
     ids = [token for time in (0, 50, 25, 75) for token in (time, DURATION + 80, PITCH + 60)]
     score = on_grid(decode(ids), Attributes(tempo_bpm=120.0, metre="6/8"))
-    assert score.notes["onset_tick"].tolist() == [0, 480, 720, 1440]
-    assert (score.ticks_per_quarter, score.tempos[0].us_per_quarter, score.metres[0][1:]) == (480, 500_000, (6, 8))
+    assert score.notes["onset_tick"].tolist() == [0, 500, 750, 1500]
+    assert (score.ticks_per_quarter, score.tempos[0].us_per_quarter, score.metres[0][1:]) == (500, 500_000, (6, 8))
     plain = decode(ids)
     assert on_grid(plain, Attributes()) is plain
+
+
+@pytest.mark.parametrize("bpm", [66, 88, 97, 120, 133, 176, 300])
+def test_a_file_gives_its_ids_back(bpm: int) -> None:
+    """But for the order in a chord, and a note that is struck again: it ends there."""
+    _, takes = composed(request(f"Waltz for flute and piano, {bpm} bpm", tokens=600, takes=2))
+    for take in takes:
+        stream = io.BytesIO()
+        write_midi(take.score, stream)
+        made, read = decode_events(take.ids[take.prime_length:]), decode_events(encode(read_midi(stream)).ids)
+        for events in (made, read):
+            events.sort(order=("onset_ms", "channel", "pitch", "duration_ms"))
+            events["onset_ms"] -= events["onset_ms"][0]
+        again = {key: np.unique(made["onset_ms"][(made["channel"] == key[0]) & (made["pitch"] == key[1])])
+                 for key in zip(made["channel"].tolist(), made["pitch"].tolist(), strict=True)}
+        for note in made:
+            later = again[int(note["channel"]), int(note["pitch"])]
+            gaps = later[later > note["onset_ms"]] - note["onset_ms"]
+            note["duration_ms"] = min(note["duration_ms"], max(gaps.min() // 20 * 20, 20)) if len(gaps) else note["duration_ms"]
+        assert made.tolist() == read.tolist()
+
+
+@pytest.mark.parametrize("strength", [{"guidance": -1.0}, {"key_strength": float("nan")}, {"beat_strength": 21.0}])
+def test_strengths_that_sound_like_nothing_are_refused(strength: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="must be between 0 and 20"):
+        PocketEngine(small_network(), load_titles(), **strength)
+
+
+def test_strengths_of_a_loaded_model_reach_its_takes(tmp_path: Path) -> None:
+    save_pocket(tmp_path, small_network(), {})
+    loaded = PocketEngine.load(tmp_path, guidance=3.0, key_strength=0.5, beat_strength=1.5)
+    plan = loaded.plan(request())
+    assert (plan.steering.key_strength, plan.steering.beat_strength) == (0.5, 1.5)
+    assert {sequence.guidance for sequence in loaded.sequences(plan)} == {3.0}
 
 
 def test_the_same_seed_gives_the_same_takes_and_another_one_others() -> None:

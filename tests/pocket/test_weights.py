@@ -57,7 +57,7 @@ def test_another_configuration_is_refused(folder: Path, values: dict[str, Any]) 
 
 @pytest.mark.parametrize(("name", "value"), [
     ("width", "32"), ("width", -1), ("width", 33), ("depth", 3), ("depth", 10**9), ("heads", 1.5), ("head_width", 8),
-    ("vocabulary", 2000), ("positions", 64),
+    ("vocabulary", 2000), ("positions", 64), ("window", 0), ("heads", 0),
 ])
 def test_other_sizes_than_those_of_the_weights_are_refused(folder: Path, name: str, value: object) -> None:
     sizes = json.loads((folder / "config.json").read_text())["sizes"]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +93,9 @@ def test_a_missing_list_is_a_checkpoint_error(tmp_path: Path) -> None:
         load_titles(tmp_path / "none.gz")
 
 
-def test_the_shipped_list_is_small_quick_and_useful() -> None:
+def test_the_shipped_list_is_small_and_useful() -> None:
     assert SHIPPED.stat().st_size < 400_000
-    started = time.process_time()
     titles = load_titles()
-    assert time.process_time() - started < 0.5
     assert len(titles) > 5000
     best = titles.match("Nocturne No. 2, Op. 9", "Chopin")[0]
     assert not best.low

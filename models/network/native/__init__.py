@@ -1,4 +1,8 @@
-"""The decoding step as machine code of this CPU, compiled once from `step.c` where there is a compiler."""
+"""Decoding steps as machine code of this CPU, compiled once from C where there is a compiler.
+
+Here is how a source is compiled and kept, and the step of a `LocalTransformer`; that of MusicGen is in
+`models.musicgen.native`.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +23,13 @@ from torch import Tensor
 from models.network.cache import KeyValueCache
 from models.network.local_transformer import Block, LocalTransformer, rotary_speeds
 
-_SOURCE = Path(__file__).with_name("step.c")
+_FOLDER = Path(__file__).parent
+_KERNELS = "kernels.h"  # what the sources share
 # -ffast-math lets exp and erf run on vectors. It is not given to the linker, where it would make denormal numbers
 # zero in the whole process.
 _COMPILE = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-fopenmp", "-ffast-math")
 _LINK = ("-shared", "-fopenmp")  # resolves to the OpenMP runtime that PyTorch has loaded
-_LANES = 16  # as in the source
+FEWEST = 8  # of what a layer makes, as COLUMNS in the source
 _LOG = logging.getLogger(__name__)
 _Floats = ctypes.c_void_p
 
@@ -49,10 +54,10 @@ def cache_folder() -> Path:
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """The compiled step; None where there is no C compiler, or KAPELLE_NATIVE is 0. Decoding works without it.
+def library(name: str = "step") -> ctypes.CDLL | None:
+    """A compiled step; None where there is no C compiler, or KAPELLE_NATIVE is 0. Decoding works without it.
 
-    Compiling takes about a second, once for a version of the source and a kind of CPU.
+    Compiling takes a few seconds, once for a version of the source and a kind of CPU.
     """
     if os.environ.get("KAPELLE_NATIVE", "1") == "0":
         return None
@@ -61,25 +66,26 @@ def library() -> ctypes.CDLL | None:
         _LOG.info("no C compiler: decoding goes through PyTorch, which is slower")
         return None
     try:
-        target = _target(compiler)
+        target = _target(compiler, name)
         if target.is_file():
             try:
                 return ctypes.CDLL(str(target))
             except OSError:
                 _LOG.warning("%s cannot be loaded; it is compiled again", target)
-        _compile(compiler, target)
+        _compile(compiler, target, name)
         return ctypes.CDLL(str(target))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home folder
         _LOG.warning("the decoding step could not be compiled; decoding goes through PyTorch and is slower: %s", error)
         return None
 
 
-def _target(compiler: str) -> Path:
+def _target(compiler: str, name: str = "step") -> Path:
     """Where the code for this source, compiler and CPU is kept. Raises OSError where others could put theirs."""
-    parts = (_SOURCE.read_text(encoding="utf-8"), *_COMPILE, *_LINK, compiler, _cpu())
+    sources = ((_FOLDER / file).read_text(encoding="utf-8") for file in (f"{name}.c", _KERNELS))
+    parts = (*sources, *_COMPILE, *_LINK, compiler, _cpu())
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    target = folder / f"step-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.so"
+    target = folder / f"{name}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.so"
     for path in (folder, target):
         if path.exists() and hasattr(os, "getuid"):
             found = path.stat()
@@ -88,11 +94,11 @@ def _target(compiler: str) -> Path:
     return target
 
 
-def _compile(compiler: str, target: Path) -> None:
+def _compile(compiler: str, target: Path, name: str = "step") -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as work:
-        code, linked = Path(work, "step.o"), Path(work, "step.so")
+        code, linked = Path(work, f"{name}.o"), Path(work, f"{name}.so")
         for command in (
-            [compiler, *_COMPILE, "-c", str(_SOURCE), "-o", str(code)],
+            [compiler, *_COMPILE, "-c", str(_FOLDER / f"{name}.c"), "-o", str(code)],
             [compiler, *_LINK, str(code), "-lm", "-o", str(linked)],
         ):
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
@@ -123,7 +129,8 @@ def attach(network: LocalTransformer, cache: KeyValueCache) -> bool:
         return False
     if any(p.dtype != torch.float32 for p in network.parameters()) or cache.dtype not in (torch.float32, torch.bfloat16):
         return False
-    if library() is None:
+    config = network.config
+    if min(config.width, config.inner, config.vocabulary, 3 * config.heads * config.head_width) < FEWEST or library() is None:
         return False
     cache.native = NativeStep(network, cache)
     return True
@@ -159,9 +166,7 @@ class NativeStep:
             network.norm.weight.data_ptr(), network.norm.bias.data_ptr(), network.head.weight.data_ptr(), layers)
         self._kept = network, layers
         attended = config.heads * config.head_width
-        row = 4 * attended + config.width + config.inner
-        packed = max(config.width, config.inner, attended) * -(-cache.rows // _LANES) * _LANES
-        self._scratch = torch.empty(cache.rows * row + packed)
+        self._scratch = torch.empty(cache.rows * (4 * attended + config.width + config.inner))
 
     def __call__(self, x: Tensor, positions: Tensor) -> Tensor:
         """Embedded ids (rows, width), overwritten, at positions (rows,) -> logits (rows, vocabulary)."""
