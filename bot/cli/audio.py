@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bot.cli.compose import SoundFormatOption
-from bot.cli.named import named_by_the_user
-from bot.cli.terminal import StoppedError, say
+from bot.cli.making import make
+from bot.cli.terminal import say
 from models.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,34 +62,11 @@ def audio(
     if runtime == "audiocraft":
         _go_over_to_audiocraft(settings)
 
-    from bot.cli.progress import progress
-    from bot.compose import Event, Finished, Planned, compose
     from bot.render import Desk
-    from models.engines import load_engine
 
     desk = Desk(out or settings.out, sound_format, settings.soundfont)
     desk.check(request)
-    ready: list[int] = []
-    made_in: Path | None = None
-
-    def note(event: Event) -> None:
-        nonlocal made_in
-        if isinstance(event, Planned):
-            made_in = event.folder
-        elif isinstance(event, Finished) and event.rendered.files:
-            ready.append(event.rendered.take.number)
-        report(event)
-
-    try:
-        with progress() as report:
-            with named_by_the_user(folder):
-                loaded = load_engine(engine, folder, settings.host)
-            composition = compose(loaded, request, desk, note)
-    except KeyboardInterrupt as interrupt:
-        if not ready:
-            raise StoppedError("interrupted; nothing was written") from interrupt
-        names = ", ".join(str(number) for number in sorted(ready))
-        raise StoppedError(f"interrupted; complete in {made_in}: take {names}") from interrupt
+    composition = make(engine, folder, request, desk, settings)
     if as_json:
         typer.echo(document(composition, sound_format))
     else:

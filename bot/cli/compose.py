@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bot.cli.named import named_by_the_user
-from bot.cli.terminal import StoppedError
+from bot.cli.making import make
 from models.errors import InputError
 
 SoundFormatOption = Annotated[Literal["ogg", "mp3", "wav"], typer.Option("--format", help="Of the sound files.")]
@@ -37,12 +36,9 @@ def compose(
     from bot.settings import read_settings
     settings = read_settings()
     settings.limit_threads()
-    from bot.cli.progress import progress
     from bot.cli.summary import document, print_summary
-    from bot.compose import Event, Finished, Planned
-    from bot.compose import compose as make
     from bot.render import Desk
-    from models.engines import ComposeRequest, load_engine
+    from models.engines import ComposeRequest
 
     for name, text in (("title", title), ("artist", artist)):
         if any("\ud800" <= character <= "\udfff" for character in text):
@@ -54,27 +50,7 @@ def compose(
     desk = Desk(out or settings.out, sound_format, settings.soundfont)
     desk.check(request)
 
-    ready: list[int] = []
-    folder: Path | None = None
-
-    def note(event: Event) -> None:
-        nonlocal folder
-        if isinstance(event, Planned):
-            folder = event.folder
-        elif isinstance(event, Finished) and event.rendered.files:
-            ready.append(event.rendered.take.number)
-        report(event)
-
-    try:
-        with progress() as report:
-            with named_by_the_user(model):
-                loaded = load_engine(engine, model, settings.host)
-            composition = make(loaded, request, desk, note)
-    except KeyboardInterrupt as interrupt:
-        if not ready:
-            raise StoppedError("interrupted; nothing was written") from interrupt
-        names = ", ".join(str(number) for number in sorted(ready))
-        raise StoppedError(f"interrupted; complete in {folder}: take {names}") from interrupt
+    composition = make(engine, model, request, desk, settings)
     if as_json:
         typer.echo(document(composition, model, sound_format))
     else:
