@@ -162,6 +162,7 @@ class Bot(discord.Client):
 @pytest.fixture
 async def double(tmp_path: Path) -> AsyncIterator[DiscordDouble]:
     async with DiscordDouble(tmp_path) as made:
+        made.world.edits_apart_s = 0.0
         yield made
 
 
@@ -170,9 +171,9 @@ async def bot(double: DiscordDouble) -> AsyncIterator[Bot]:
     client = Bot(double)
     running = asyncio.create_task(client.start(double.token))
     try:
-        await double.connected(10)
-        await double.commands_synced(10)
-        await asyncio.wait_for(client.wait_until_ready(), 10)
+        await double.connected()
+        await double.commands_synced()
+        await asyncio.wait_for(client.wait_until_ready(), 60)
         yield client
     finally:
         await client.close()
@@ -224,7 +225,6 @@ async def test_a_deferred_command_is_answered_by_its_first_follow_up(bot: Bot, d
     use = await anna.command("midi", {"title": "Clair de lune", "takes": 2})
     assert use.kind == 5
     assert use.acknowledged_after_s is not None
-    assert use.acknowledged_after_s < 3
     assert use.ephemeral
     message = await use.answer()
     assert message.content == "Clair de lune x 2 de"
@@ -529,6 +529,20 @@ async def test_old_messages_take_few_edits(bot: Bot, double: DiscordDouble, chan
     assert refused.value.code == 30046
 
 
+async def test_edits_that_follow_each_other_too_soon_are_noted(
+    bot: Bot, double: DiscordDouble, channel: discord.TextChannel
+) -> None:
+    double.world.edits_apart_s = 2.0
+    message = await channel.send("card")
+    await message.edit(content="1")
+    double.clock.advance(2)
+    await message.edit(content="2")
+    assert double.violations == []
+    await message.edit(content="3")
+    [violation] = double.violations
+    assert f"message {message.id} was edited after" in violation
+
+
 async def test_interactions_run_out(bot: Bot, double: DiscordDouble) -> None:
     anna = double.member("Anna")
     use = await anna.command("midi", {"title": "x"})
@@ -662,11 +676,16 @@ async def test_connections_are_reset_before_and_after_the_message_is_stored(
 
 
 async def test_slow_answers_come_late(bot: Bot, double: DiscordDouble, channel: discord.TextChannel) -> None:
-    double.faults.next("slow", "POST", "/channels/*/messages", delay_s=0.3)
+    slow = double.faults.next("slow", "POST", "/channels/*/messages", delay_s=60)
     sending = asyncio.create_task(channel.send("late"))
     await double.wait_for(lambda: double.messages())
     assert not sending.done()
+    slow.release()
     await sending
+    double.faults.next("slow", "POST", "/channels/*/messages", delay_s=0.3)
+    began = time.monotonic()
+    await channel.send("late by itself")
+    assert time.monotonic() - began >= 0.3
 
 
 async def test_an_expired_interaction(bot: Bot, double: DiscordDouble) -> None:
@@ -693,18 +712,18 @@ async def test_unknown_faults_are_named(double: DiscordDouble) -> None:
 async def test_a_dropped_gateway_is_resumed_with_what_was_missed(bot: Bot, double: DiscordDouble) -> None:
     double.faults.drop()
     missed = double.add_channel("missed")
-    await double.wait_for(lambda: bot.resumed, 10)
+    await double.wait_for(lambda: bot.resumed)
     assert bot.get_channel(missed.id) is not None
     assert (double.gateway.resumes, double.gateway.identifies) == (1, 1)
 
 
 async def test_op_7_and_op_9(bot: Bot, double: DiscordDouble) -> None:
     double.faults.reconnect()
-    await double.wait_for(lambda: bot.resumed == 1, 10)
+    await double.wait_for(lambda: bot.resumed == 1)
     double.faults.invalidate(resumable=True)
-    await double.wait_for(lambda: bot.resumed == 2, 10)
+    await double.wait_for(lambda: bot.resumed == 2)
     double.faults.invalidate(resumable=False)
-    await double.wait_for(lambda: double.gateway.identifies == 2 and double.gateway.live, 10)
+    await double.wait_for(lambda: double.gateway.identifies == 2 and double.gateway.live)
     assert double.gateway.resumes == 2
     use = await double.member("Anna").command("card")
     assert (await use.answer()).content == "card"

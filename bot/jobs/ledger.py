@@ -454,8 +454,8 @@ def _job(row: JobRow | Row[Any], now: datetime, takes: Sequence[TakeRow | Row[An
         id=row.id, guild_id=row.guild_id, channel_id=row.channel_id, thread_id=row.thread_id, owner_id=row.owner_id,
         language=row.language, kind=row.kind, engine=row.engine, parameters=row.parameters, inputs=row.inputs,
         priority=row.priority, parent_id=row.parent_id, state=JobState(row.state), attempt=row.attempt,
-        strikes=_strikes(row, now), alone=row.alone, failure=row.failure, outcome=row.outcome, card_id=row.card_id, created_at=row.created_at,
-        started_at=row.started_at, ended_at=row.ended_at, told=row.told,
+        strikes=_strikes(row, now), alone=row.alone, failure=row.failure, outcome=row.outcome, card_id=row.card_id,
+        created_at=row.created_at, started_at=row.started_at, ended_at=row.ended_at, told=row.told,
         takes=tuple(TakeRecord(
             job_id=row.id, number=take.number, state=TakeState(take.state), files=take.files, seconds=take.seconds,
             notes=take.notes, message_id=take.message_id, favourites=take.favourites or 0) for take in takes))

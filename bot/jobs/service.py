@@ -307,15 +307,21 @@ class JobService:
         ahead: list[Job] = []
         for one in self._ordered[1]:
             if one.id == job.id:
-                wait = None if paused else await self._wait([*line.at_work, *ahead], job)
+                at_work = [other for other in line.at_work if _same_worker(other, job)]
+                wait = None if paused else await self._wait([*at_work, *ahead], job)
                 return Queued(job, len(ahead) + 1, wait)
-            if paused or one.guild_id not in line.paused:  # those of a paused guild hold up nobody else
+            if _same_worker(one, job) and (paused or one.guild_id not in line.paused):  # a paused guild holds up nobody else
                 ahead.append(one)
         return Queued(job, 0, None)
 
     async def _wait(self, ahead: Sequence[Job], job: Job) -> Estimate | None:
         speeds = {engine: await self._ledger.speeds(engine) for engine in sorted({one.engine for one in (*ahead, job)})}
         return estimate(ahead, job, speeds, self._jobs_at_once)
+
+
+def _same_worker(one: Job, other: Job) -> bool:
+    """Whether jobs are for the same worker; those of another one do not stand in each other's way."""
+    return one.engine == other.engine or ENGINES[one.engine].process == ENGINES[other.engine].process
 
 
 async def _own(transaction: Transaction, job_id: int, member: Member) -> JobRow:

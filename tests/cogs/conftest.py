@@ -36,12 +36,15 @@ class Server:
     double: DiscordDouble
     application: Application
 
-    async def made(self, title: str, *, owner_id: int, takes: int = 2, thread_id: int | None = None) -> Job:
+    async def made(
+            self, title: str, *, owner_id: int, takes: int = 2, channel_id: int | None = None,
+            thread_id: int | None = None) -> Job:
         """A job whose takes are in the spool, as if a worker had made them."""
         ledger, spool = self.application.ledger, self.application.spool
         member = Member(self.double.guild.id, owner_id)
         queued = await self.application.jobs.submit(
-            "midi", "pocket", {"title": title, "takes": takes}, member, Place(self.double.channel.id, thread_id))
+            "midi", "pocket", {"title": title, "takes": takes}, member,
+            Place(channel_id or self.double.channel.id, thread_id))
         job = await ledger.mark_running(queued.job.id)
         assert job is not None
         folder = spool.open(str(job.id))
@@ -79,8 +82,8 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
             bot = KapelleBot(application)
             serving = asyncio.create_task(bot.serve(double.token))
             try:
-                await double.connected(20)
-                await double.commands_synced(20)
+                await double.connected(60)
+                await double.commands_synced(60)
                 yield Server(double, application)
             finally:
                 serving.cancel()

@@ -15,6 +15,7 @@ import pytest_asyncio
 from bot.discord import buttons
 from bot.discord.buttons import ForgedButton, JobButton, buttons_of
 from bot.jobs.records import Job, JobState, TakeState
+from bot.jobs.records import Member as Asking
 from bot.languages import LANGUAGES
 from tests.cogs.conftest import FILES, Server
 from tests.discord_double import Member, Message, Thread, Use
@@ -68,7 +69,7 @@ async def posted(server: Server, owner: Member, title: str) -> Piece:
         takes = [message for message in there if any("take-2." in file.filename for file in message.attachments)]
         return (thread, cards[0], takes[0]) if cards and takes else None
 
-    await server.double.wait_for(found, 20)
+    await server.double.wait_for(found)
     there = found()
     job = await server.application.ledger.job(made.id)
     assert there is not None
@@ -101,7 +102,7 @@ async def test_buttons_keep_discords_limits(language: str) -> None:
     for take in (None, 16):
         view = buttons_of(some_job(id=10**18 - 1), language, take)
         items = [item for item in view.walk_children() if isinstance(item, JobButton)]
-        assert len({item.custom_id for item in items}) == len(items) == (6 if take is None else 4)
+        assert len({item.custom_id for item in items}) == len(items) == (6 if take is None else 5)
         assert all(len(item.custom_id) <= 100 and 0 < len(item.item.label or "") <= 80 for item in items)
         assert view.timeout is None
     assert {item.item.label for item in buttons_of(some_job(), "de").walk_children() if isinstance(item, JobButton)} == {
@@ -187,13 +188,33 @@ async def test_deleting_asks_first_and_is_for_owners_and_moderators(server: Serv
     assert await server.application.ledger.job(job.id) is not None
     assert "gehört jemand anderem" in await said(await ben.press(asked, f"k:erase:{job.id}", raw=True))
     assert "really" in await said(await mo.press(card, f"k:delete:{job.id}"))
+    await said(await ben.command("take", {"number": f"{job.id}.2"}))
+    copy = next(message for message in server.double.messages() if f"k:fav:{job.id}:2" in custom_ids(message))
     assert await said(await anna.press(asked, f"k:erase:{job.id}")) == f"#{job.id} ist gelöscht."
     assert await server.application.ledger.job(job.id) is None
     assert not server.application.spool.folder(job.id).exists()
     assert card.deleted
     assert take.deleted
+    assert copy.deleted
     for custom_id in (f"k:again:{job.id}", f"k:vary:{job.id}", f"k:fav:{job.id}", f"k:zip:{job.id}", f"k:report:{job.id}"):
         assert "gibt es nicht mehr" in await said(await ben.press(card, custom_id, raw=True))
+
+
+async def test_what_is_posted_while_a_piece_is_deleted_goes_with_it(
+        server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna, world = server.double.member("Della", locale="de"), server.double.world
+    piece = await posted(server, anna, "Deleted late")
+    ledger, delete = server.application.ledger, server.application.jobs.delete
+    late = world.post(Message(world.snowflakes.next(), piece.thread.id, world.bot.id, world, "take 1"))
+
+    async def slowly(job_id: int, member: Asking) -> Job:
+        await ledger.take_posted(job_id, 1, late.id)
+        return await delete(job_id, member)
+
+    monkeypatch.setattr(server.application.jobs, "delete", slowly)
+    with forged(piece.card, f"k:erase:{piece.job.id}"):
+        await said(await anna.press(piece.card, f"k:erase:{piece.job.id}"))
+    assert late.deleted
 
 
 async def test_a_report_reaches_the_moderators(server: Server, piece: Piece) -> None:

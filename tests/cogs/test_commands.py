@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sqlite3
 import sys
 import time
+import zipfile
 from typing import Any
 
 import pytest
 
-from bot.jobs.records import JobState
+from bot.jobs.records import Job, JobState
 from bot.titles import Titles
 from tests.cogs.conftest import FILES, Server
 from tests.discord_double import Message, Use
@@ -29,8 +32,6 @@ MODERATORS_COMMANDS: dict[str, dict[str, Any]] = {
 async def said(use: Use) -> str:
     answer = await use.answer()
     assert use.ephemeral
-    assert use.acknowledged_after_s is not None
-    assert use.acknowledged_after_s < 1
     return str(answer.content)
 
 
@@ -60,6 +61,42 @@ async def test_what_is_out_of_range_is_refused_in_words(server: Server) -> None:
     assert refused == (
         "tokens muss zwischen 32 und 2048 liegen, nicht bei 9000.\nEs wird nicht auf dein Kontingent angerechnet.")
     assert "title" not in await said(await anna.command("midi", {"title": "T" * 4000}, raw=True))
+    assert "4.000 Zeichen" in await said(await anna.command("midi", {"title": "x", "artist": "A" * 4000}, raw=True))
+    assert await server.jobs_of(anna.id) == []
+
+
+async def test_words_of_which_nothing_can_be_seen_are_none(server: Server) -> None:
+    anna = server.double.member("Zero", locale="en-US")
+    assert "Give a title, an artist, or both" in await said(
+        await anna.command("midi", {"title": "\u200b\u2060", "artist": "\u202e\ufeff\u2800"}))
+    assert await server.jobs_of(anna.id) == []
+    assert "**Bach**" in await said(await anna.command("midi", {"title": "\u200b", "artist": "Bach"}))
+
+
+async def test_an_answer_that_is_lost_is_no_reason_to_ask_again(server: Server) -> None:
+    anna = server.double.member("Lost", locale="en-US")
+    server.double.faults.next("expired_token", "PATCH", "/webhooks/*")
+    use = await anna.command("midi", {"title": "Lost answer"})
+    await server.double.wait_for(lambda: any("Lost answer" in thread.name for thread in server.double.threads()))
+    assert len(await server.jobs_of(anna.id)) == 1
+    assert use.followups == []
+
+
+async def test_a_full_disk_and_a_locked_ledger_are_told_and_charge_nothing(
+        server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = server.double.member("Full", locale="de")
+    with monkeypatch.context() as full:
+        full.setattr(server.application.jobs, "_free_bytes", lambda: 0)
+        refused = await said(await anna.command("midi", {"title": "x"}))
+    assert "Festplatte ist voll" in refused
+    assert "nicht auf dein Kontingent" in refused
+    with sqlite3.connect(server.application.settings.data / "ledger.sqlite", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        use = await anna.command("midi", {"title": "x"})
+        refused = str((await use.answer()).content)
+        other.execute("ROLLBACK")
+    assert "nicht aufschreiben" in refused
+    assert "nicht auf dein Kontingent" in refused
     assert await server.jobs_of(anna.id) == []
 
 
@@ -125,22 +162,90 @@ async def test_history_is_paged_by_buttons(server: Server) -> None:
     assert len(everyone.splitlines()) == 9
 
 
-async def test_take_shows_files_again(server: Server) -> None:
+def again(server: Server, job: Job, number: int, channel_id: int | None = None) -> list[Message]:
+    """Messages in which the take was posted, in the channel unless another one is named."""
+    return [message for message in server.double.messages(channel_id or server.double.channel.id)
+            if f"k:fav:{job.id}:{number}" in custom_ids(message)]
+
+
+async def test_take_posts_takes_again_where_it_is_asked_for(server: Server) -> None:
     emil = server.double.member("Emil", locale="de")
     job = await server.made("Old piece", owner_id=emil.id, takes=2)
+    server.double.faults.next("unavailable", "POST", f"/channels/{server.double.channel.id}/messages")
     one = await emil.command("take", {"number": f"{job.id}.2"})
-    answer = await one.answer()
-    assert "**Take 2 von 2**" in answer.content
-    assert {file.filename.rpartition(".")[2]: file.content for file in answer.attachments}["mid"] == FILES["midi"]
-    assert len(answer.attachments) == 3
-    assert one.ephemeral
-    both = await emil.command("take", {"number": str(job.id)})
-    await both.answer()
-    await server.double.wait_for(lambda: len(both.followups) >= 1, 5)
-    assert "Take 9" not in await said(await emil.command("take", {"number": f"{job.id}.1"}))
+    assert await said(one) == f"Noch einmal gepostet: 1 Take von #{job.id}."
+    (copy,) = again(server, job, 2)
+    assert not copy.ephemeral
+    assert "**Take 2 von 2**" in copy.content
+    assert {file.filename.rpartition(".")[2]: file.content for file in copy.attachments}["mid"] == FILES["midi"]
+    assert len(copy.attachments) == 3
+    assert "/midi titel:Old piece" in await said(await emil.menu("Copy parameters", copy))
+    thread = await server.double.wait_for(
+        lambda: next((thread for thread in server.double.threads() if f"#{job.id}" in thread.name), None))
+    await server.double.wait_for(lambda: len(again(server, job, 2, thread.id)) == 1)
+    both = await emil.command("take", {"number": str(job.id)}, channel_id=thread.id)
+    assert await said(both) == f"Noch einmal gepostet: 2 Takes von #{job.id}."
+    assert len(again(server, job, 2, thread.id)) == 2
+    assert len(again(server, job, 2)) == 1
     assert "Es wird nicht auf dein Kontingent" in await said(await emil.command("take", {"number": f"{job.id}.9"}))
     assert "keine Nummer eines Stücks" in await said(await emil.command("take", {"number": "../../etc"}))
     assert "#999999" in await said(await emil.command("take", {"number": "999999"}))
+
+
+async def test_take_leaves_out_what_is_gone(server: Server) -> None:
+    emil = server.double.member("Emil", locale="de")
+    job = await server.made("Half gone", owner_id=emil.id, takes=2)
+    folder = server.application.spool.folder(job.id)
+    (folder / "take-1.mid").unlink()
+    assert "1 Take von" in await said(await emil.command("take", {"number": str(job.id)}))
+    help = await (await emil.command("help")).answer()
+    (archive,) = (await (await emil.press(help, f"k:zip:{job.id}", raw=True)).answer()).attachments
+    with zipfile.ZipFile(io.BytesIO(archive.content)) as opened:
+        assert len(opened.namelist()) == 5
+    for file in folder.iterdir():
+        file.unlink()
+    refused = await said(await emil.command("take", {"number": str(job.id)}))
+    assert f"Take {job.id} lässt sich nicht zeigen" in refused
+    assert "Dateien sind weg" in refused
+    assert "Dateien sind weg" in await said(await emil.press(help, f"k:zip:{job.id}", raw=True))
+
+
+async def test_take_is_for_those_who_may_have_something_posted_there(server: Server) -> None:
+    mo, rita = server.double.member("Mo7", moderator=True, locale="en-US"), server.double.member("Rita", locale="en-US")
+    job = await server.made("Wanted", owner_id=rita.id, takes=1)
+    quiet = server.double.add_channel("ohne-dateien")
+    server.double.permissions.deny(quiet.id, "attach_files")
+    assert "Attach Files" in await said(await rita.command("take", {"number": str(job.id)}, channel_id=quiet.id))
+    try:
+        await said(await mo.command("kapelle limits set", {"limit": "channels", "value": f"<#{server.double.channel.id}>"}))
+        other = server.double.add_channel("anderswo")
+        assert "Not in this channel" in await said(
+            await rita.command("take", {"number": str(job.id)}, channel_id=other.id))
+        await said(await mo.command("kapelle block", {"member": rita.id, "reason": "spam"}))
+        assert "cannot ask for pieces" in await said(await rita.command("take", {"number": str(job.id)}))
+    finally:
+        await said(await mo.command("kapelle limits set", {"limit": "channels", "value": "-"}))
+        await said(await mo.command("kapelle unblock", {"member": rita.id}))
+    assert again(server, job, 1) == again(server, job, 1, quiet.id) == again(server, job, 1, other.id) == []
+
+
+async def test_pieces_of_channels_that_a_member_cannot_see_are_not_shown(server: Server) -> None:
+    owner, kim = server.double.member("Colleague", locale="en-US"), server.double.member("Curious", locale="en-US")
+    mo, channel = server.double.member("Mo8", moderator=True, locale="en-US"), server.double.add_channel("lehrerzimmer")
+    job = await server.made("Staff song", owner_id=owner.id, takes=1, channel_id=channel.id)
+    assert "Staff song" in await said(await kim.command("history", {"whose": "class"}))
+    server.double.permissions.hide(channel.id)
+    assert f"There is no piece #{job.id} here" in await said(await kim.command("take", {"number": str(job.id)}))
+    assert again(server, job, 1) == []
+    assert "Staff song" not in await said(await kim.command("history", {"whose": "class"}))
+    help = await (await kim.command("help")).answer()
+    for action in ("again", "vary", "zip", "report", "fav"):
+        assert "does not exist any more" in await said(await kim.press(help, f"k:{action}:{job.id}", raw=True)), action
+    thread = await server.double.wait_for(
+        lambda: next((thread for thread in server.double.threads() if "Staff song" in thread.name), None))
+    for who in (owner, mo):
+        assert "Staff song" in await said(await who.command("history", {"whose": "class"}))
+        assert "Posted again: 1 take" in await said(await who.command("take", {"number": str(job.id)}, channel_id=thread.id))
 
 
 async def test_help_offers_prompts_that_start_jobs(server: Server) -> None:

@@ -14,6 +14,7 @@ import pytest
 from bot.discord import card, delivery
 from bot.discord.connection import connector
 from bot.discord.delivery import Delivery
+from bot.discord.retry import punctual
 from bot.health import Metrics
 from bot.jobs.changes import Changes
 from bot.jobs.ledger import Ledger
@@ -26,7 +27,7 @@ from bot.spool import Spool
 from tests.discord.building import sound
 from tests.discord_double import DiscordDouble, Message
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Class:
@@ -51,7 +52,8 @@ class Class:
         """Start the bot, also again after `stop`."""
         intents, nobody = discord.Intents(guilds=True), discord.AllowedMentions.none()
         self._client = discord.Client(
-            intents=intents, allowed_mentions=nobody, connector=connector(self.settings), max_messages=None)
+            intents=intents, allowed_mentions=nobody, connector=connector(self.settings), max_messages=None,
+            http_trace=punctual())
         await self._client.login(self.double.token)
         self._running = [
             asyncio.create_task(self._client.connect()), asyncio.create_task(Delivery(self._client, self.parts).run())]
@@ -129,7 +131,7 @@ class Class:
         async with self.ledger.write() as transaction:
             row = await transaction.job(job.id)
             assert row is not None
-            row.state, row.card_id, row.ended_at = JobState.DELIVERING.value, None, None
+            row.state, row.card_id, row.ended_at, row.told = JobState.DELIVERING.value, None, None, False
             for take in row.takes:
                 take.state, take.message_id = TakeState.MADE.value, None
 
@@ -151,6 +153,7 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.fixture
 async def double(tmp_path: Path) -> AsyncIterator[DiscordDouble]:
     async with DiscordDouble(tmp_path) as double:
+        double.world.edits_apart_s = card.LEAST_S  # at the pace of the test
         yield double
 
 

@@ -9,10 +9,11 @@ from functools import partial
 
 import pytest
 
-from bot.discord import client
+from bot.discord import client, delivery
 from bot.discord.client import AdmissionError, KapelleBot
 from bot.discord.registration import FILE
 from bot.jobs.ledger import LedgerError
+from models.errors import KapelleError
 from tests.discord.conftest import Class
 from tests.discord_double import DiscordDouble
 
@@ -58,6 +59,21 @@ async def test_a_job_goes_all_the_way_from_the_command(kapelle: Class) -> None:
         await kapelle.make(job)
         job = await kapelle.until_over(job)
         assert len(await kapelle.posts(job)) == 2
+
+
+async def test_a_take_is_not_posted_again_after_the_nonce_was_forgotten(
+        kapelle: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first post arrived, its answer did not; then Discord asks to wait for longer than it remembers nonces."""
+    monkeypatch.setattr(delivery, "NONCE_TRUST_S", 2.0)
+    async with serving(kapelle):
+        job = await kapelle.until(await kapelle.ask(), lambda job: job.card_id)
+        kapelle.double.faults.next("reset_after", "POST", "/channels/*/messages")
+        kapelle.double.faults.next("rate_limited", "POST", "/channels/*/messages", retry_after_s=4)
+        await kapelle.make(job)
+        await kapelle.double.wait_for(lambda: any(request.status == 0 for request in kapelle.double.requests))
+        kapelle.double.clock.advance(3600)
+        await kapelle.until_over(job)
+        assert len(await kapelle.posts(job)) == 1
 
 
 async def test_commands_are_registered_again_only_where_they_changed(kapelle: Class) -> None:
@@ -129,7 +145,7 @@ async def test_closing_leaves_no_tasks(kapelle: Class) -> None:
     before = asyncio.all_tasks()
     async with serving(kapelle):
         await kapelle.until(await kapelle.ask(), lambda job: job.card_id)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while left := {task for task in asyncio.all_tasks() - before if not _of_the_double(task)}:
             await asyncio.sleep(0.05)
     assert not left
@@ -187,17 +203,22 @@ async def test_moderators_are_known_by_permission_or_by_role(kapelle: Class) -> 
         assert "Open" in (await use.answer()).content
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, KapelleError])
 async def test_what_nobody_foresaw_is_one_sentence_with_a_number(
-        kapelle: Class, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        kapelle: Class, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: type[Exception]) -> None:
     async def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("the inner workings")
+        raise kind("the inner workings")
 
     monkeypatch.setattr(kapelle.jobs, "mine", broken)
+    ben = kapelle.double.member("Ben", locale="de")
     async with serving(kapelle):
-        use = await kapelle.anna.command("queue")
+        use = await ben.command("queue")
         content = (await use.answer()).content
         assert use.ephemeral
-    number = content.rpartition(" ")[2].rstrip(".")
+    said, counted = content.splitlines()
+    assert "schiefgegangen" in said
+    assert counted == "Es wird nicht auf dein Kontingent angerechnet."
+    number = said.rpartition(" ")[2]
     assert f"error {number}" in caplog.text
     assert "the inner workings" in caplog.text
     assert "the inner workings" not in content

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from bot.discord import delivery
+from bot.discord import delivery, threads
 from bot.jobs.ledger import LedgerError
 from bot.jobs.records import JobState, Member, TakeState
 from bot.jobs.refusals import Failure
@@ -72,11 +72,19 @@ async def test_a_card_is_edited_seldom(real_pace: None, running: Class) -> None:
         await asyncio.sleep(0.25)
     await running.make(job)
     card = await running.until_card_says(job, "Done")
-    times = [card.created_at, *card.edits]
-    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    assert len(gaps) == 2
+    gaps = [later - earlier for earlier, later in itertools.pairwise([card.created_at, *card.edits])]
     assert all(gap >= 2.9 for gap in gaps[:-1])
     assert gaps[-1] >= 1.9
+
+
+async def test_an_edit_whose_answer_was_lost_is_not_repeated_at_once(real_pace: None, running: Class) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    running.double.faults.next("reset_after", "PATCH", "/channels/*/messages/*", times=2)
+    await running.ledger.mark_running(job.id)
+    card = await running.until_card_says(job, "Composing")
+    await running.double.wait_for(lambda: len(card.edits) == 3)
+    assert all(later - earlier >= 1.95 for earlier, later in itertools.pairwise([card.created_at, *card.edits]))
+    assert [found for found in running.double.violations if "edited after" in found] == []
 
 
 async def test_words_are_in_the_language_of_the_job(running: Class) -> None:
@@ -99,6 +107,34 @@ async def test_a_cancelled_job_says_so(running: Class) -> None:
     await running.ledger.cancel(job.id)
     card = await running.until_card_says(job, "Cancelled")
     assert not card.components
+
+
+async def test_a_job_that_is_cancelled_while_it_is_posted_stops_there(running: Class) -> None:
+    job = await running.until(await running.ask(takes=6), lambda job: job.card_id)
+    running.double.faults.next("slow", "POST", MESSAGES, times=6, delay_s=0.5)
+    await running.make(job)
+    await running.until(job, lambda job: job.takes[0].state is TakeState.POSTED)
+    await running.ledger.cancel(job.id)
+    await running.until_card_says(job, "Cancelled")
+    job = await running.until(job, lambda job: job.told)
+    posted = [take.number for take in job.takes if take.state is TakeState.POSTED]
+    assert len(posted) < 6
+    assert numbers(await running.posts(job)) == posted
+
+
+@pytest.mark.parametrize("end", ["deleted", "cancelled"])
+async def test_a_take_of_a_job_that_ends_while_it_is_on_its_way_is_taken_away(running: Class, end: str) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    assert job.thread_id is not None
+    slow = running.double.faults.next("slow", "POST", MESSAGES, delay_s=60)
+    await running.make(job)
+    there = await running.double.wait_for(
+        lambda: [message for message in running.double.messages(job.thread_id) if message.attachments])
+    anna = Member(running.double.guild.id, running.anna.id)
+    await (running.jobs.delete if end == "deleted" else running.jobs.cancel)(job.id, anna)
+    slow.release()
+    await running.double.wait_for(lambda: there[0].deleted)
+    await running.double.wait_for(lambda: not _followed(job.id))
 
 
 # Exactly once
@@ -154,10 +190,10 @@ async def test_a_ledger_that_is_locked_for_a_while_loses_nothing(running: Class,
     job = await running.until(await running.ask(takes=2), lambda job: job.card_id)
     written, refused = running.ledger.take_posted, iter(range(2))
 
-    async def locked(job_id: int, number: int, message_id: int) -> None:
+    async def locked(job_id: int, number: int, message_id: int) -> bool:
         if next(refused, None) is not None:
             raise LedgerError("database is locked")
-        await written(job_id, number, message_id)
+        return await written(job_id, number, message_id)
 
     monkeypatch.setattr(running.ledger, "take_posted", locked)
     await running.make(job)
@@ -171,10 +207,10 @@ async def test_a_delivery_that_failed_for_good_begins_again_with_a_search(
     job = await running.until(await running.ask(), lambda job: job.card_id)
     written, broken = running.ledger.take_posted, iter(range(1))
 
-    async def stumbling(job_id: int, number: int, message_id: int) -> None:
+    async def stumbling(job_id: int, number: int, message_id: int) -> bool:
         if next(broken, None) is not None:
             raise ZeroDivisionError
-        await written(job_id, number, message_id)
+        return await written(job_id, number, message_id)
 
     monkeypatch.setattr(running.ledger, "take_posted", stumbling)
     await running.make(job)
@@ -204,6 +240,102 @@ async def test_after_an_outage_the_thread_is_searched_before_posting(
     assert (await running.until_over(job)).state is JobState.DONE
     assert numbers(await running.posts(job)) == [1]
     assert [request.method for request in double.requests if request.path.endswith("/messages")].count("GET") == 1
+
+
+async def test_the_newest_messages_are_searched(running: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class may have said a lot in the thread before the take was posted."""
+    monkeypatch.setattr(threads, "SEARCHED", 5)
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    for number in range(6):
+        running.anna.say(f"message {number}", job.thread_id)
+    await running.make(job)
+    await running.until_over(job)
+    await running.stop()
+    posts = await running.posts(job)
+    await running.forget_that_it_was_posted(job)
+    running.double.clock.advance(3600)
+    await running.start()
+    await running.until_over(job)
+    assert await running.posts(job) == posts
+
+
+# Told how it ended
+
+async def test_a_job_that_ends_before_its_thread_is_open_is_told_to_its_owner(
+        running: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "NONCE_TRUST_S", 0.2)
+    running.double.faults.next("unavailable", "POST", "/channels/*/threads", times=1000)
+    job = await running.ask()
+    await running.double.wait_for(lambda: any(request.status == 503 for request in running.double.requests))
+    await running.ledger.fail(job.id, Failure.NO_MODEL)
+    (note,) = await running.double.wait_for(lambda: running.double.messages(running.anna.dm.id))
+    assert "could not be loaded" in note.content
+    assert "#1" in note.content
+    assert running.double.threads() == []
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+async def test_a_job_that_ended_while_the_bot_was_away_is_told_once(kapelle: Class, end: str) -> None:
+    job = await kapelle.ask()
+    await (kapelle.ledger.fail(job.id, Failure.NO_MODEL) if end == "failed" else kapelle.ledger.cancel(job.id))
+    for _ in range(2):
+        await kapelle.start()
+        await kapelle.until(job, lambda job: job.told)
+        await kapelle.stop()
+        kapelle.double.clock.advance(3600)
+    (note,) = kapelle.double.messages(kapelle.anna.dm.id)
+    assert ("could not be loaded" if end == "failed" else "Cancelled") in note.content
+
+
+async def test_who_takes_no_direct_messages_is_told_in_the_channel(kapelle: Class) -> None:
+    job = await kapelle.ask()
+    await kapelle.ledger.fail(job.id, Failure.NO_MODEL)
+    kapelle.double.faults.next("closed_messages", "POST", f"/channels/{kapelle.anna.dm.id}/messages")
+    await kapelle.start()
+    await kapelle.until(job, lambda job: job.told)
+    assert kapelle.double.messages(kapelle.anna.dm.id) == []
+    (note,) = kapelle.double.messages(kapelle.double.channel.id)
+    assert "could not be loaded" in note.content
+    assert f"<@{kapelle.anna.id}>" in note.content
+    assert note.mentions == []
+
+
+async def test_a_note_that_did_not_arrive_is_sent_after_a_restart(running: Class) -> None:
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    assert job.thread_id is not None
+    running.double.faults.next("unavailable", "POST", "/users/@me/channels", times=1000)
+    running.double.delete_channel(job.thread_id)
+    await running.make(job)
+    await running.until_over(job)
+    await running.stop()
+    running.double.faults.clear()
+    assert running.double.messages(running.anna.dm.id) == []
+    await running.start()
+    (note,) = await running.double.wait_for(lambda: running.double.messages(running.anna.dm.id))
+    assert "/take 1" in note.content
+
+
+async def test_more_threads_than_discord_allows_end_the_job_and_charge_nothing(running: Class) -> None:
+    running.double.faults.next("too_many_threads", "POST", "/channels/*/threads")
+    job = await running.until(await running.ask(), lambda job: job.told)
+    assert (job.state, job.failure) == (JobState.FAILED, Failure.TOO_MANY_THREADS)
+    assert await charged(running) == (0, 0)
+    (note,) = running.double.messages(running.anna.dm.id)
+    assert "as many open threads" in note.content
+
+
+async def test_a_card_that_discord_turns_down_ends_the_job(running: Class) -> None:
+    running.double.faults.next("too_large", "POST", MESSAGES)
+    job = await running.until_over(await running.ask())
+    assert job.failure == Failure.TURNED_DOWN
+    assert await charged(running) == (0, 0)
+    await running.until_card_says(job, "Discord does not let me post it")
+
+
+async def test_a_refusal_that_is_not_discords_is_waited_for(running: Class) -> None:
+    running.double.faults.next("forbidden_on_the_way", "POST", "/channels/*/threads", times=2)
+    job = await running.until(await running.ask(), lambda job: job.card_id)
+    assert not job.state.over
 
 
 # Threads that are closed, gone or forbidden
@@ -266,7 +398,7 @@ async def test_a_card_older_than_55_minutes_is_not_edited(kapelle: Class) -> Non
     await kapelle.ledger.set_card(job.id, kapelle.double.world.snowflakes.next(age_s=56 * 60))
     await kapelle.start()
     card = await kapelle.until_card_says(job, "Place 1")
-    assert (await kapelle.job(job)).card_id == card.id
+    await kapelle.until(job, lambda job: job.card_id == card.id)
     assert not [request for request in kapelle.double.requests if request.method == "PATCH"]
 
 
@@ -291,6 +423,18 @@ async def test_a_take_that_never_fits_is_lost_and_the_others_are_posted(running:
     assert job.state is JobState.DONE
 
 
+async def test_a_job_of_which_nothing_was_posted_fails_and_is_not_charged(running: Class) -> None:
+    job = await running.until(await running.ask(takes=2), lambda job: job.card_id)
+    running.double.faults.next("too_large", "POST", MESSAGES, times=8, files=True)
+    await running.make(job)
+    job = await running.until_over(job)
+    assert [take.state for take in job.takes] == [TakeState.LOST, TakeState.LOST]
+    assert (job.state, job.failure) == (JobState.FAILED, Failure.LOST)
+    assert await charged(running) == (0, 0)
+    card = await running.until_card_says(job, "Nothing of it could be posted")
+    assert "/take 1" in card.content
+
+
 async def test_a_take_whose_files_are_gone_is_lost(running: Class) -> None:
     job = await running.until(await running.ask(takes=2), lambda job: job.card_id)
     await running.stop()
@@ -308,7 +452,6 @@ async def test_stopping_leaves_no_tasks_behind(double: DiscordDouble, running: C
     for job in jobs:
         await running.until(job, lambda job: job.card_id)
     await running.stop()
-    await asyncio.sleep(0.1)
     assert [task.get_name() for task in asyncio.all_tasks() if "delivery" in task.get_name()] == []
 
 
@@ -316,6 +459,12 @@ async def test_a_job_that_was_deleted_is_let_go(running: Class) -> None:
     job = await running.until(await running.ask(), lambda job: job.card_id)
     await running.jobs.delete(job.id, Member(running.double.guild.id, running.anna.id))
     await running.double.wait_for(lambda: not _followed(job.id))
+
+
+async def charged(kapelle: Class) -> tuple[int, int]:
+    """Jobs and takes that count against Anna's quota."""
+    quota = await kapelle.jobs.quota(Member(kapelle.double.guild.id, kapelle.anna.id), kapelle.double.channel.id)
+    return quota.jobs_today, quota.takes_today
 
 
 def _followed(job_id: int) -> bool:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-import asyncio
 import io
+import threading
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from bot.discord import fitting
 from bot.discord.fitting import fitted
 from tests.discord.building import sound
 
@@ -45,13 +47,14 @@ async def test_what_is_no_sound_is_given_up(caplog: pytest.LogCaptureFixture) ->
     assert "could not be encoded again" in caplog.text
 
 
-async def test_encoding_leaves_the_event_loop_free() -> None:
-    long = sound(8)
-    loop = asyncio.get_running_loop()
-    encoding = asyncio.create_task(fitted(long, len(long) // 3))
-    worst, last = 0.0, loop.time()
-    while not encoding.done():
-        await asyncio.sleep(0.005)
-        worst, last = max(worst, loop.time() - last), loop.time()
-    assert await encoding is not None
-    assert worst < 0.25
+async def test_encoding_leaves_the_event_loop_free(original: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded, threads = fitting._encoded, []
+
+    def noted(*arguments: Any) -> bytes:
+        threads.append(threading.get_ident())
+        return encoded(*arguments)
+
+    monkeypatch.setattr(fitting, "_encoded", noted)
+    assert await fitted(original, len(original) // 3) is not None
+    assert threads
+    assert threading.get_ident() not in threads

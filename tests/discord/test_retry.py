@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bot.discord.retry import passing, patiently, told_to_wait_s
+from bot.discord import retry
+from bot.discord.retry import EDITED_TOO_OFTEN, passing, patiently, punctual, told_to_wait_s
 
 Answer = tuple[int, dict[str, str]]
 
@@ -69,21 +70,69 @@ async def test_other_errors_are_raised_at_once() -> None:
         assert len(call.calls) == 1
 
 
-async def test_waits_double_up_to_a_bound_with_jitter() -> None:
-    call = Counter(*(TimeoutError() for _ in range(5)))
-    await patiently(call, what="post take", first_wait_s=0.02, longest_wait_s=0.08)
-    waits = [later - earlier for earlier, later in zip(call.calls, call.calls[1:], strict=False)]
-    for wait, longest in zip(waits, (0.02, 0.04, 0.08, 0.08, 0.08), strict=True):
-        assert longest / 2 <= wait < longest + 0.05
+class OwnTime:
+    """Time that passes by being slept away."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def get_running_loop(self) -> OwnTime:
+        return self
+
+    def time(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
 
 
-async def test_no_try_begins_after_the_time_to_give_up() -> None:
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> OwnTime:
+    own = OwnTime()
+    monkeypatch.setattr(retry, "asyncio", own)
+    return own
+
+
+async def test_waits_double_up_to_a_bound_with_jitter(time: OwnTime) -> None:
+    await patiently(Counter(*(TimeoutError() for _ in range(5))), what="post take", first_wait_s=2, longest_wait_s=8)
+    for wait, longest in zip(time.slept, (2, 4, 8, 8, 8), strict=True):
+        assert longest / 2 <= wait <= longest
+
+
+async def test_no_try_begins_after_the_time_to_give_up(time: OwnTime) -> None:
     call = Counter(*(TimeoutError(str(number)) for number in range(1000)))
-    before = asyncio.get_running_loop().time()
     with pytest.raises(TimeoutError):
-        await patiently(call, what="post take", give_up_s=0.2, first_wait_s=0.02, longest_wait_s=0.05)
-    assert len(call.calls) > 3
-    assert call.calls[-1] - before <= 0.2
+        await patiently(call, what="post take", give_up_s=20, first_wait_s=2, longest_wait_s=5)
+    assert 20 - 5 <= time.now <= 20
+    assert len(call.calls) == len(time.slept) + 1
+
+
+async def test_no_request_goes_out_again_after_the_time_to_give_up(time: OwnTime) -> None:
+    """The library sleeps within a call for as long as it is told to, and then sends again."""
+    requests = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_post("/{path}", answer)
+    async with TestServer(application) as server, aiohttp.ClientSession(trace_configs=[punctual()]) as session:
+        async def call(seconds: float) -> None:
+            for path in ("/posts", "/others", "/posts"):
+                async with session.post(server.make_url(path)):
+                    await time.sleep(seconds)
+
+        await patiently(lambda: call(50), what="post take", give_up_s=110)
+        assert requests == 3
+        with pytest.raises(TimeoutError):
+            await patiently(lambda: call(60), what="post take", give_up_s=110)
+        assert requests == 5
+        await call(600)  # without patience there is no bound
+        assert requests == 8
 
 
 async def test_retry_after_is_obeyed() -> None:
@@ -95,6 +144,12 @@ async def test_retry_after_is_obeyed() -> None:
 async def test_a_retry_after_that_cannot_be_read_is_none() -> None:
     assert told_to_wait_s(await http_error(429, {"Retry-After": "Sun, 22 Nov 2026 21:00:00 GMT"})) == 0
     assert told_to_wait_s(discord.RateLimited(7.5)) == 7.5
+
+
+async def test_a_message_that_was_edited_too_often_is_not_waited_for() -> None:
+    call = Counter(await http_error(429, code=EDITED_TOO_OFTEN))
+    with pytest.raises(discord.HTTPException):
+        await patiently(call, what="edit card", first_wait_s=0.001)
 
 
 async def test_cancelling_is_not_a_failure_to_try_again() -> None:

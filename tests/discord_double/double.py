@@ -10,6 +10,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,7 @@ GATEWAY_HOSTS = ".discord.gg"
 CDN_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 NAMES = ("discord.com", "*.discord.com", "gateway.discord.gg", "*.discord.gg", "cdn.discordapp.com", "media.discordapp.net")
 LARGEST_REQUEST = 2**30
+PATIENCE_S = 60.0  # with what ought to come at once, on a machine that is busy
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -78,7 +80,7 @@ class DiscordDouble:
         self.rate_limits = RateLimits(self.clock)
         self.patience_s = 3.0  # how long a member's client waits for an acknowledgement
         self.requests: list[Request] = []
-        self.violations: list[str] = []
+        self.violations = self.world.violations
         path = description_path()
         self._contract = contract(path) if path else None
         self._runner: web.AppRunner | None = None
@@ -168,19 +170,19 @@ class DiscordDouble:
         """Every thread, oldest first."""
         return sorted((item for item in self.world.channels.values() if isinstance(item, Thread)), key=lambda item: item.id)
 
-    async def connected(self, timeout_s: float = 10.0) -> None:
+    async def connected(self, timeout_s: float = PATIENCE_S) -> None:
         """Wait until a bot has identified itself and got READY. TimeoutError."""
         await self.wait_for(lambda: self.gateway.live, timeout_s)
 
-    async def disconnected(self, timeout_s: float = 10.0) -> None:
+    async def disconnected(self, timeout_s: float = PATIENCE_S) -> None:
         """Wait until no bot is connected, for example after its process was killed. TimeoutError."""
         await self.wait_for(lambda: not self.gateway.live, timeout_s)
 
-    async def commands_synced(self, timeout_s: float = 10.0) -> None:
+    async def commands_synced(self, timeout_s: float = PATIENCE_S) -> None:
         """Wait until commands are registered, of the guild or global. TimeoutError."""
         await self.wait_for(lambda: bool(self.rest.commands), timeout_s)
 
-    async def wait_for(self, predicate: Callable[[], T | None], timeout_s: float = 10.0) -> T:
+    async def wait_for(self, predicate: Callable[[], T | None], timeout_s: float = PATIENCE_S) -> T:
         """The first true value of `predicate`, asked again whenever something changes. TimeoutError."""
         return await self.world.changes.wait_for(predicate, timeout_s)
 
@@ -211,7 +213,7 @@ class DiscordDouble:
     async def _api(self, request: web.Request) -> web.Response:
         arrived_at = time.monotonic()
         path = request.path.removeprefix(API)
-        fault = self.faults.take(request.method, path)
+        fault = self.faults.take(request.method, path, files=request.content_type == "multipart/form-data")
         if fault is not None and fault.name == "reset_before":
             return self._cut(request, path, 0)
         try:
@@ -232,7 +234,8 @@ class DiscordDouble:
         if fault is not None and fault.name == "reset_after":
             return self._cut(request, path, body.size)
         if fault is not None and fault.name == "slow":
-            await asyncio.sleep(fault.delay_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(fault.released.wait(), fault.delay_s)
         return self._written(request, path, status, answer, headers, body.size)
 
     def _answer(

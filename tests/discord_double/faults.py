@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,13 @@ REFUSALS: Mapping[str, int] = {
     "unknown_message": 10008,
     "archived_thread": 50083,
     "old_message": 30046,
+    "closed_messages": 50007,
+    "too_many_threads": 160006,
 }
 # Answers from in front of Discord: name -> HTTP status
-GATEWAY_ERRORS: Mapping[str, int] = {"server_error": 500, "bad_gateway": 502, "unavailable": 503, "timeout": 504}
+GATEWAY_ERRORS: Mapping[str, int] = {
+    "server_error": 500, "bad_gateway": 502, "unavailable": 503, "timeout": 504, "forbidden_on_the_way": 403,
+}  # fmt: skip
 # 429: name -> (global, carries Via)
 RATE_LIMITS: Mapping[str, tuple[bool, bool]] = {
     "rate_limited": (False, True),
@@ -45,6 +50,12 @@ class Fault:
     times: int
     retry_after_s: float
     delay_s: float
+    files: bool
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def release(self) -> None:
+        """Give the slow answers that are held back."""
+        self.released.set()
 
 
 class Faults:
@@ -63,16 +74,18 @@ class Faults:
         times: int = 1,
         retry_after_s: float = 0.05,
         delay_s: float = 0.5,
+        files: bool = False,
     ) -> Fault:
         """Let the next `times` requests that match meet the fault `name` (one of NAMES).
 
         `path` is a pattern without `/api/v10`; its stars match slashes too: `/channels/*/messages` is creating and
         listing messages, `/channels/*/messages/*` is reading, editing and deleting one. `retry_after_s` is what a 429
-        asks for, `delay_s` how late a slow answer comes. Returns the fault; its `times` counts down.
+        asks for, `delay_s` how late a slow answer comes where nobody calls `release` before; with `files` only requests
+        that bring files are meant. Returns the fault; its `times` counts down.
         """
         if name not in NAMES:
             raise ValueError(f"no fault is named {name!r}; there are {', '.join(sorted(NAMES))}")
-        fault = Fault(name, method.upper(), path, times, retry_after_s, delay_s)
+        fault = Fault(name, method.upper(), path, times, retry_after_s, delay_s, files)
         self._waiting.append(fault)
         return fault
 
@@ -83,10 +96,10 @@ class Faults:
     def __iter__(self) -> Iterator[Fault]:
         return iter(self._waiting)
 
-    def take(self, method: str, path: str) -> Fault | None:
-        """The fault that this request meets."""
+    def take(self, method: str, path: str, *, files: bool = False) -> Fault | None:
+        """The fault that this request meets; whether it brings `files`."""
         for fault in self._waiting:
-            if fnmatchcase(method, fault.method) and fnmatchcase(path, fault.path):
+            if (files or not fault.files) and fnmatchcase(method, fault.method) and fnmatchcase(path, fault.path):
                 fault.times -= 1
                 if fault.times <= 0:
                     self._waiting.remove(fault)

@@ -71,7 +71,6 @@ BOT = bits(
         "send_messages",
         "send_messages_in_threads",
         "create_public_threads",
-        "embed_links",
         "attach_files",
         "read_message_history",
     ]
@@ -91,6 +90,13 @@ class BotPermissions:
     def allow(self, channel_id: int, *names: str, announce: bool = True) -> None:
         """Give permissions in a channel."""
         self._overwrite(channel_id, allow=bits(names), deny=0, announce=announce)
+
+    def hide(self, channel_id: int) -> None:
+        """Take a channel out of everybody's sight but the bot's and, as on Discord, the owner's."""
+        channel, seen = self._world.guild_channel(channel_id), bits(["view_channel"])
+        allowed, denied = channel.overwrites.get(self._world.guild.id, (0, 0))
+        channel.overwrites[self._world.guild.id] = (allowed & ~seen, denied | seen)
+        self._overwrite(channel_id, allow=seen, deny=0, announce=True)
 
     def reset(self, channel_id: int) -> None:
         """Back to what the bot's role says."""

@@ -38,6 +38,7 @@ from tests.discord_double.world import (
 
 LATE_EDIT_AFTER_S = 3600.0
 LATE_EDITS = 2
+_CLOCKS_DIFFER_S = 0.02  # the bot's and the double's run beside each other
 
 
 @dataclass
@@ -787,7 +788,12 @@ def _refer(world: World, message: Message, body: Mapping[str, Any]) -> None:
 def edit_message(rest: Rest, call: Call) -> Answer:
     rest.world.demand(rest.world.channel(call.id("channel_id")), *(["attach_files"] if call.uploads else []))
     message = rest.own_message(call)
+    earlier = message.edits[-1:]
     rest.edit(message, call)
+    world = rest.world
+    if earlier and message.edits[-1] - earlier[0] < world.edits_apart_s - _CLOCKS_DIFFER_S:
+        world.violations.append(
+            f"message {message.id} was edited after {message.edits[-1] - earlier[0]:.2f} s, not {world.edits_apart_s:g} s")
     return 200, message.raw
 
 

@@ -48,7 +48,7 @@ class Use:
     def too_late(self) -> bool:
         return self.world.clock.now() - self.created_at > ACKNOWLEDGE_WITHIN_S
 
-    async def answer(self, timeout_s: float = 10.0) -> Message:
+    async def answer(self, timeout_s: float = 60.0) -> Message:
         """The original response once it says something; for a press, the message once the press has changed it.
 
         A deferred answer counts when it is filled, by an edit of @original or by the first follow-up, which takes its

@@ -20,6 +20,7 @@ TEXT, DIRECT, PUBLIC_THREAD, PRIVATE_THREAD = 0, 1, 11, 12
 DEFAULT, THREAD_CREATED, REPLY, CHAT_INPUT, STARTER, CONTEXT_MENU = 0, 18, 19, 20, 21, 23
 NONCE_MEMORY_S = 300.0
 CDN_LINK_LIFE_S = 86_400
+EDITS_APART_S = 2.0  # not Discord's law but what Kapelle promises
 
 
 @dataclass
@@ -200,6 +201,8 @@ class World:
     def __init__(self, clock: Clock, *, filesize_limit: int) -> None:
         self.clock = clock
         self.changes = Changes()
+        self.violations: list[str] = []
+        self.edits_apart_s = EDITS_APART_S
         self.snowflakes = Snowflakes(clock)
         self.dispatch: Dispatch = lambda event, data, intents: None
         self.users: dict[int, User] = {}

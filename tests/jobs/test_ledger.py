@@ -7,14 +7,16 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.jobs import ledger as ledger_module
 from bot.jobs.changes import Changes
 from bot.jobs.ledger import Ledger
 from bot.jobs.quota import give_back
-from bot.jobs.records import JobState, TakeState
+from bot.jobs.records import Job, JobState, TakeState
 from bot.jobs.refusals import Failure
 from tests.jobs.building import ANNA, BEN, CHANNEL, GUILD, Clock, ask, heard, service_of
 
@@ -123,6 +125,44 @@ async def test_lost_and_empty_takes_do_not_keep_a_job_from_its_end(ledger: Ledge
     done = await ledger.finish(number)
     assert done
     assert [take.state for take in done.takes] == [TakeState.EMPTY, TakeState.POSTED, TakeState.LOST]
+
+
+async def test_a_job_of_which_no_take_was_posted_fails_and_is_not_charged(ledger: Ledger) -> None:
+    number = await begun(ledger)
+    for take in (1, 2):
+        assert await ledger.take_made(number, 1, take, FILES, 1.0, 1)
+    assert await ledger.delivering(number, 1)
+    for take in (1, 2):
+        await ledger.take_lost(number, take)
+    failed = await ledger.finish(number)
+    assert failed
+    assert (failed.state, failed.failure) == (JobState.FAILED, Failure.LOST)
+    assert (await service_of(ledger).quota(ANNA, CHANNEL)).takes_today == 0
+
+
+async def test_what_is_posted_of_a_cancelled_or_deleted_job_is_not_wanted(ledger: Ledger) -> None:
+    number = await begun(ledger)
+    assert await ledger.take_made(number, 1, 1, FILES, 1.0, 1)
+    await ledger.cancel(number)
+    assert not await ledger.take_posted(number, 1, 5)
+    assert await ledger.set_card(number, 6)  # it says so
+    await service_of(ledger).delete(number, ANNA)
+    assert not await ledger.take_posted(number, 1, 5)
+    assert not await ledger.set_card(number, 6)
+    assert not await ledger.take_copied(number, 1, CHANNEL, 7)
+
+
+async def test_ends_that_were_not_told_are_known(ledger: Ledger) -> None:
+    first, second = await begun(ledger), await begun(ledger)
+    await ledger.tell(first)  # it is not over
+    assert await ledger.untold() == [first, second]
+    await ledger.cancel(first)
+    assert await ledger.untold() == [first, second]
+    await ledger.tell(first)
+    assert await ledger.untold() == [second]
+    told = await ledger.job(first)
+    assert told
+    assert told.told
 
 
 async def test_a_job_of_empty_takes_only_fails_and_is_not_charged(ledger: Ledger) -> None:
@@ -243,6 +283,12 @@ async def test_messages_lead_to_their_job(ledger: Ledger) -> None:
     assert await ledger.job_of_message(2**62) == (found, 2)
     assert await ledger.job_of_message(2**62 + 1) == (found, None)
     assert await ledger.job_of_message(5) is None
+    assert await ledger.take_copied(number, 2, CHANNEL, 2**62 + 2)
+    assert await ledger.job_of_message(2**62 + 2) == (found, 2)
+    assert await ledger.copies(number) == [(CHANNEL, 2**62 + 2)]
+    await service_of(ledger).delete(number, ANNA)
+    assert await ledger.copies(number) == []
+    assert await ledger.job_of_message(2**62 + 2) is None
 
 
 @pytest.mark.parametrize("number", [-1, 0, 2**31, 2**63, 10**30])
@@ -285,6 +331,53 @@ async def test_the_line_is_read_again_once_something_changed(ledger: Ledger) -> 
     assert (line.waiting, [job.id for job in line.at_work]) == ((), [number])
 
 
+async def test_what_did_not_change_is_not_read_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hundreds of jobs in the line, reading them all after each write would hold up the event loop."""
+    service = service_of(ledger)
+    numbers = [(await ask(service)).job.id for _ in range(20)]
+    await ledger.line()
+    read: list[int] = []
+    record = ledger_module._job
+
+    def noted(row: Any, *given: Any) -> Job:
+        read.append(row.id)
+        return record(row, *given)
+
+    await ledger.mark_running(numbers[3])
+    monkeypatch.setattr(ledger_module, "_job", noted)
+    line = await ledger.line()
+    assert read == [numbers[3]]
+    assert [job.id for job in line.waiting] == [*numbers[:3], *numbers[4:]]
+    assert [job.id for job in line.at_work] == [numbers[3]]
+
+
+async def test_a_write_of_which_nobody_knows_whether_it_was_done_is_looked_up(
+        ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wrote was cancelled just when it came to the disk."""
+    number = (await ask(service_of(ledger))).job.id
+    await ledger.line()
+    write = ledger._database.write
+
+    @asynccontextmanager
+    async def cut_off() -> AsyncIterator[AsyncSession]:
+        async with write() as session:
+            yield session
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(ledger._database, "write", cut_off)
+    with pytest.raises(asyncio.CancelledError):
+        await ledger.mark_running(number)
+    assert [job.id for job in (await ledger.line()).at_work] == [number]
+
+
+async def test_jobs_that_are_only_listed_come_without_their_takes(ledger: Ledger) -> None:
+    service = service_of(ledger)
+    await ask(service, takes=2)
+    assert [len(job.takes) for job in await ledger.jobs()] == [2]
+    assert [job.takes for job in await ledger.jobs(with_takes=False)] == [()]
+    assert [queued.job.takes for queued in await service.mine(ANNA)] == [()]
+
+
 async def test_a_line_read_while_something_changed_is_not_kept(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     number = (await ask(service_of(ledger))).job.id
     await ledger.mark_running(number)
@@ -325,6 +418,6 @@ async def test_cancelled_tasks_leave_the_ledger_whole_and_no_thread(sqlite_url: 
     assert (quota.jobs_today, quota.takes_today) == (waiting, 2 * waiting)
     await ledger.close()
     await asyncio.get_running_loop().shutdown_default_executor()  # threads of the event loop's own
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while threading.active_count() > before:
             await asyncio.sleep(0.01)

@@ -101,7 +101,9 @@ def main() -> int:
     except (RuntimeError, OSError, TimeoutError) as error:
         print(str(error) or "the bot did not connect in time", file=sys.stderr)
         return 1
-    console.print(f"\nThe threads are a page now; open [bold]{page.resolve().as_uri()}[/] in a browser.", soft_wrap=True)
+    takes = len(list((page.parent / "files").glob("*.mid")))
+    console.print(f"\n{takes} takes are in {page.parent / 'files'}, each as MIDI file, sound and picture.", highlight=False)
+    console.print(f"The threads are a page now; open [bold]{page.resolve().as_uri()}[/] in a browser.", soft_wrap=True)
     return 0
 
 

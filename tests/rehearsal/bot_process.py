@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.discord_double import DiscordDouble
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 120.0  # a busy machine is not a bug
 
 
 class BotProcess:
@@ -52,7 +53,7 @@ class BotProcess:
         if self.alive:
             os.kill(self.pid, number)
 
-    async def wait(self, timeout_s: float = 30) -> int:
+    async def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """Its exit code."""
         assert self._process is not None
         async with asyncio.timeout(timeout_s):
@@ -69,8 +70,8 @@ async def running_bot(double: DiscordDouble, data: Path, **settings: str) -> Asy
     bot = BotProcess(double, data, **settings)
     await bot.start()
     try:
-        await double.connected(30)
-        await double.commands_synced(30)
+        await double.connected(PATIENCE_S)
+        await double.commands_synced(PATIENCE_S)
         yield bot
     finally:
         if bot.alive:

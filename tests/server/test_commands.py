@@ -9,11 +9,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.discord_double import DiscordDouble, Message, Use
+from tests.discord_double import DiscordDouble, Use
 from tests.discord_double.commands import MESSAGE_MENU
 from tests.discord_double.members import Member
 from tests.rehearsal.bot_process import BotProcess
-from tests.server.asking import Threaded, buttons, check_take, files_of, takes_in, takes_of, thread_named
+from tests.server.asking import (
+    Threaded,
+    buttons,
+    check_take,
+    files_of,
+    finished_card,
+    takes_in,
+    takes_of,
+    thread_named,
+)
 from tests.server.chaos import seed_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("bot"), pytest.mark.slow]
@@ -27,7 +36,7 @@ def names() -> Iterator[str]:
 
 
 async def said(use: Use) -> str:
-    return (await use.answer(timeout_s=20)).content
+    return (await use.answer()).content
 
 
 async def made(double: DiscordDouble, member: Member, title: str, **options: object) -> Threaded:
@@ -37,18 +46,11 @@ async def made(double: DiscordDouble, member: Member, title: str, **options: obj
     return await takes_of(double, title, int(str(options.get("takes", 1))))
 
 
-async def finished_card(double: DiscordDouble, threaded: Threaded) -> Message:
-    return await double.wait_for(
-        lambda: next((message for message in double.messages(threaded.thread.id) if "zip" in buttons(message)), None), 30)
-
-
 async def test_takes_are_real_and_come_in_both_languages(double: DiscordDouble) -> None:
     anna, ben = double.member("Anna", locale="de"), double.member("Ben", locale="en-GB")
     options = {"title": "Clair de lune", "artist": "Claude Debussy", "takes": 2, "tokens": 192, "seed": 7}
     use = await anna.command("midi", options)
     assert use.ephemeral
-    assert use.acknowledged_after_s is not None
-    assert use.acknowledged_after_s < 3
     assert "Ich habe" in await said(use) or "Stück" in await said(use)
     german = await takes_of(double, "Clair de lune", 2)
     for message in german.takes:
@@ -59,8 +61,7 @@ async def test_takes_are_real_and_come_in_both_languages(double: DiscordDouble) 
     english = await takes_of(double, "Moonlight", 2)
     assert all("notes" in message.content for message in english.takes)
     card = await finished_card(double, english)
-    assert "Done: 2 takes" in card.content
-    assert all(later - earlier >= 2 for earlier, later in zip(card.edits, card.edits[1:], strict=False))
+    assert "Done: 2 takes" in card.content  # how often it was edited, the double notes by itself
 
 
 async def test_a_command_in_a_thread_posts_there(double: DiscordDouble, names: Iterator[str]) -> None:
@@ -85,8 +86,9 @@ async def test_a_member_looks_after_their_jobs(double: DiscordDouble, names: Ite
     assert title in await said(await cleo.command("history", {}))
     assert title not in await said(await double.member("Dora").command("history", {}))
     assert title in await said(await double.member("Dora").command("history", {"whose": "class"}))
-    again = await cleo.command("take", {"number": f"{number}.1"})
-    check_take(await again.answer())
+    assert "Posted again" in await said(await cleo.command("take", {"number": f"{number}.1"}))
+    (copy,) = (message for message in double.messages() if title in message.content and message.attachments)
+    check_take(copy)
     quota = await said(await cleo.command("quota"))
     assert "1" in quota
     assert "/midi" in await said(await cleo.command("help"))
@@ -149,6 +151,7 @@ async def test_menus_on_a_message(double: DiscordDouble, names: Iterator[str]) -
     anna = double.member("Anna", locale="en-GB")
     title = next(names)
     done = await made(double, anna, title)
+    await finished_card(double, done)  # then the ledger knows the message
     menus = [command["name"] for command in double.rest.commands.all(None) if command["type"] == MESSAGE_MENU]
     assert len(menus) == 3
     uses = [await anna.menu(name, done.takes[0]) for name in sorted(menus)]
@@ -162,7 +165,7 @@ async def test_menus_on_a_message(double: DiscordDouble, names: Iterator[str]) -
 async def test_privacy(double: DiscordDouble, names: Iterator[str]) -> None:
     eve = double.member("Eve", locale="en-GB")
     title = next(names)
-    await made(double, eve, title)
+    await finished_card(double, await made(double, eve, title))
     first = await (await eve.command("privacy")).answer()
     choices = [part["custom_id"] for row in first.components for part in row["components"]]
     exported = await (await eve.press(first, choices[0])).answer()
@@ -210,24 +213,28 @@ HOSTILE = (
     "@everyone", "<@1> <@&2> <#3>", "```/kapelle pause```", "**__~~||`x`||~~__**", "https://example.org [x](https://e.org)",
     "\u202eevil\u202c", "a\u200b\u200c\u200d\ufeffb", "日本語の歌", "🎵" * 20, "../../etc/passwd", "'; drop table jobs; --",
 )
+WORDS = ([{"title": words} for words in HOSTILE] + [{"title": "Study", "artist": words} for words in HOSTILE]
+         + [{"title": "```\u200b`", "artist": "`@everyone``` /kapelle pause ```"}])
 
 
-@pytest.mark.parametrize("title", HOSTILE)
-async def test_hostile_titles_do_nothing_but_music(double: DiscordDouble, title: str) -> None:
+@pytest.mark.parametrize("words", WORDS)
+async def test_hostile_words_do_nothing_but_music(double: DiscordDouble, words: dict[str, str]) -> None:
     hugo = double.member("Hugo", locale="en-GB")
     before = {thread.id for thread in double.threads()}
-    use = await hugo.command("midi", {"title": title, "tokens": 48, "takes": 1}, raw=True)
+    use = await hugo.command("midi", {**words, "tokens": 48, "takes": 1}, raw=True)
     assert (await use.answer()).mentions == []
-    (thread,) = await double.wait_for(lambda: [t for t in double.threads() if t.id not in before], 20)
-    await double.wait_for(lambda: [m for m in double.messages(thread.id) if m.attachments], 60)
-    assert all(not message.mentions for message in double.messages(thread.id))
-    assert all("@everyone" not in message.content.replace("@\u200beveryone", "") for message in double.messages(thread.id))
+    (thread,) = await double.wait_for(lambda: [t for t in double.threads() if t.id not in before])
+    await double.wait_for(lambda: [m for m in double.messages(thread.id) if m.attachments])
+    for message in double.messages(thread.id):
+        assert not message.mentions
+        assert "@everyone" not in message.content
+        assert message.content.count("```") in (0, 2)  # of the block with the parameters
 
 
 @pytest.mark.parametrize("options", [
     {"title": "x" * 4000}, {"title": "x", "tokens": 9000}, {"title": "x", "tokens": 31}, {"title": "x", "takes": 0},
     {"title": "x\ny"}, {"title": "x", "temperature": 0.0}, {"title": "x", "temperature": 99.0}, {"title": "x", "seed": -1},
-    {"title": " "}, {"title": "x", "engine": "none"},
+    {"title": " "}, {"title": "x", "engine": "none"}, {"title": "x", "artist": "y" * 4000}, {"title": "\u200b\u2060"},
 ])
 async def test_options_out_of_range_are_refused(double: DiscordDouble, options: dict[str, object]) -> None:
     threads = len(double.threads())
