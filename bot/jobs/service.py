@@ -192,6 +192,8 @@ class JobService:
             job = transaction.record(await transaction.job(row.id) or row)  # read back with all that belongs to it
         await self._remove_files(job_id)
         async with self._ledger.write() as transaction:
+            if last := await transaction.job(job_id):  # with what was posted meanwhile
+                job = transaction.record(last)
             await _erase(transaction, [job_id])
             if job.owner_id != member.user_id:
                 audit.note(transaction.session, transaction.now, member.guild_id, member.user_id, "delete",
