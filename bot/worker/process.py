@@ -248,7 +248,7 @@ class Worker:
                 raise _UnloadableError(f"the engine {name} cannot be loaded ({type(error).__name__})") from error
             finally:
                 self._say(Loading(name, over=True))
-            _LOG.info("loaded the engine %s in %.1f s", name, time.monotonic() - began)
+            _LOG.info("loaded the engine %s in %.2f s", name, time.monotonic() - began)
         return self._engines[name]
 
     def _step(self) -> None:

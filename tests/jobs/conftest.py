@@ -51,7 +51,7 @@ def postgres_url() -> Iterator[str]:
         server = subprocess.Popen(
             [postgres, "-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", folder, "-F"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=user, cwd=folder)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -95,7 +95,7 @@ def sqlite_url(empty_sqlite: Path, tmp_path: Path) -> str:
 async def empty_postgres_url(postgres_url: str) -> str:
     engine = create_async_engine(postgres_url.replace("postgresql:", "postgresql+asyncpg:"), isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
-        for _ in range(100):  # the connections of the test before may still be closing
+        for _ in range(1200):  # the connections of the test before may still be closing
             if not await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")):
                 break
             await asyncio.sleep(0.05)

@@ -30,8 +30,9 @@ from bot.worker.messages import (
     Start,
 )
 from bot.worker.transport import WorkerGone
-from tests.jobs.building import ANNA, ask, service_of
+from tests.jobs.building import ANNA, BEN, Clock, ask, service_of
 
+PATIENCE_S = 60.0  # a busy machine is not a bug
 FILES = {"midi": "take-1.mid"}
 ENGINES = ("pocket",)
 
@@ -65,6 +66,10 @@ class Nobody:
 class Counts:
     def __init__(self) -> None:
         self.seen: list[object] = []
+        self.waits: list[tuple[str, float]] = []
+
+    def waited(self, engine: str, seconds: float) -> None:
+        self.waits.append((engine, seconds))
 
     def decoded(self, engine: str, ids: int, seconds: float) -> None:
         self.seen.append((engine, ids, seconds))
@@ -93,7 +98,7 @@ async def at_work(
 
 
 async def until(true: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not (await true() if asyncio.iscoroutinefunction(true) else true()):
             await asyncio.sleep(0.01)
 
@@ -136,6 +141,59 @@ async def test_no_more_jobs_than_allowed_are_with_the_worker(ledger: Ledger, tmp
             worker.say(Made(first.job, 1, number, FILES, 1.0, 9, 9))
         worker.say(Finished(first.job, 1))
         await until(lambda: len(worker.starts()) == 3)
+
+
+def finish(worker: Nobody, start: Start, takes: int = 1) -> None:
+    worker.say(*(Made(start.job, start.attempt, number, FILES, 1.0, 9, 9) for number in range(1, takes + 1)),
+               Finished(start.job, start.attempt))
+
+
+async def test_who_asks_ten_times_does_not_hold_up_who_asks_once(ledger: Ledger, tmp_path: Path, clock: Clock) -> None:
+    """One place, and each job is over when the next is begun."""
+    service = service_of(ledger, machine=Limits())
+    async with at_work(ledger, tmp_path, jobs_at_once=1) as (worker, _):
+        annas = [(await ask(service, takes=1)).job.id for _ in range(4)]
+        begun: list[int] = []
+        bens = None
+        for _ in range(5):
+            await until(lambda: len(worker.starts()) > len(begun))
+            start = worker.starts()[-1]
+            begun.append(start.job)
+            clock.move(seconds=1)
+            bens = bens or (await ask(service, BEN, takes=1)).job.id
+            finish(worker, start)
+        assert begun == [annas[0], bens, *annas[1:]]
+
+
+async def test_who_asks_while_another_is_started_comes_before_a_second_job(
+        ledger: Ledger, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two places are free, Anna has two jobs, and Ben asks just when her first one is begun."""
+    service = service_of(ledger, machine=Limits())
+    annas = [(await ask(service, takes=1)).job.id for _ in range(2)]
+    mark_running, bens = ledger.mark_running, 0
+
+    async def and_ben_asks(job_id: int) -> Job | None:
+        nonlocal bens
+        clock.move(seconds=1)
+        started = await mark_running(job_id)
+        bens = bens or (await ask(service, BEN, takes=1)).job.id
+        return started
+
+    monkeypatch.setattr(ledger, "mark_running", and_ben_asks)
+    async with at_work(ledger, tmp_path, jobs_at_once=2) as (worker, _):
+        await until(lambda: len(worker.starts()) == 2)
+        assert [start.job for start in worker.starts()] == [annas[0], bens]
+
+
+async def test_how_long_a_job_waited_is_counted_once(ledger: Ledger, tmp_path: Path, clock: Clock) -> None:
+    job = (await ask(service_of(ledger))).job
+    clock.move(seconds=90)
+    async with at_work(ledger, tmp_path) as (worker, counts):
+        await until(worker.starts)
+        clock.move(seconds=90)
+        worker.say(Died(70, (job.id,), (job.id,)), Ready(1, ()))
+        await until(lambda: len(worker.starts()) == 2)
+        assert counts.waits == [("pocket", 90.0)]
 
 
 @pytest.mark.parametrize("step", ["mark_running", "take_made", "delivering", "line", "fail"])

@@ -160,6 +160,17 @@ async def test_own_jobs_are_cancelled_others_by_moderators_only(ledger: Ledger, 
         ("cancel", TEACHER.user_id, {"jobs": [other]})]
 
 
+async def test_jobs_of_another_worker_hold_up_nobody(ledger: Ledger) -> None:
+    service = service_of(ledger, engines=("pocket", "la-composer", "musicgen-small"))
+    for _ in range(3):
+        await ask(service)
+    audio = await service.submit("audio", "musicgen-small", {"prompt": "a calm piano"}, BEN, Place(CHANNEL))
+    assert audio.place == 1
+    beside = await service.submit("midi", "la-composer", {"title": "y"}, TEACHER, Place(CHANNEL))
+    assert beside.place == 1  # a moderator
+    assert [one.place for one in await service.mine(ANNA)] == [2, 3, 4]
+
+
 async def test_places_go_round_and_waits_come_with_data(ledger: Ledger, moderation: Moderation) -> None:
     service = service_of(ledger, jobs_at_once=1)
     working = (await ask(service)).job.id

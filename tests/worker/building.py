@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ class Talk:
             [sys.executable, str(SMALL_WORKER)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(ROOT), "KAPELLE_DATA": str(data), **environment})
-        self._lines: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._log: list[bytes] = []
         assert self.process.stderr is not None
         self._threads = [threading.Thread(target=self._listen), threading.Thread(target=self._log.extend,
@@ -47,8 +46,8 @@ class Talk:
     def _listen(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self._lines.put((time.monotonic(), line))
-        self._lines.put((time.monotonic(), b""))
+            self._lines.put(line)
+        self._lines.put(b"")
 
     def send(self, *orders: Order | bytes) -> None:
         assert self.process.stdin is not None
@@ -61,20 +60,17 @@ class Talk:
 
     def heard(self, until: Callable[[Any], bool]) -> list[Event]:
         """All that is said, up to an event that is waited for."""
-        return [event for _, event in self.timed(until)]
-
-    def timed(self, until: Callable[[Any], bool]) -> list[tuple[float, Event]]:
-        events: list[tuple[float, Event]] = []
-        while not events or not until(events[-1][1]):
-            at, line = self._lines.get(timeout=PATIENCE_S)
+        events: list[Event] = []
+        while not events or not until(events[-1]):
+            line = self._lines.get(timeout=PATIENCE_S)
             assert line, f"the worker ended after {events}: {self.log()}"
-            events.append((at, from_line(line)))
+            events.append(from_line(line))
         return events
 
     def rest(self) -> list[Event]:
         """What is said until the worker ends."""
         events = []
-        while line := self._lines.get(timeout=PATIENCE_S)[1]:
+        while line := self._lines.get(timeout=PATIENCE_S):
             events.append(from_line(line))
         return events
 
