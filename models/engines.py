@@ -220,7 +220,8 @@ def _composed(model: Path | None, host: Host) -> Engine:
 ENGINES: dict[str, Listed] = {
     "pocket": Listed("midi", "compose", _pocket),
     "la-composer": Listed("midi", "compose", _la_composer),
-    **{name: Listed("audio", "musicgen", _musicgen(name), about.melody, partial(is_here, name)) for name, about in PUBLISHED.items()},
+    **{name: Listed("audio", "musicgen", _musicgen(name), about.melody, partial(is_here, name))
+       for name, about in PUBLISHED.items()},
     COMPOSED: Listed("audio", "compose", _composed),
     **{name: Listed("audio", AUDIOCRAFT, _audiocraft(name), "melody" in name) for name in audiocraft_models.ENGINES},
 }

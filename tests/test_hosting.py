@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from bot.invite import permissions_asked_for
 from bot.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("docs/hosting.md", "docs/moderators.md")
-NAMES = {"discord_token": "DISCORD_TOKEN", "audio_fallback": "AUDIO_FALLBACK"}  # settings whose usual name is not the prefix and theirs
+NAMES = {"discord_token": "DISCORD_TOKEN", "audio_fallback": "AUDIO_FALLBACK"}  # the usual names of settings
 SETTINGS = [NAMES.get(name, PREFIX + name.upper()) for name in Settings.model_fields]
 
 
@@ -129,7 +129,8 @@ def test_the_image_gets_only_what_it_is_let_have() -> None:
     lines = [line for line in text(".dockerignore").splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
     allowed = {line[1:] for line in lines if line.startswith("!")}
-    assert allowed == {"LICENSE", "NOTICE", "README.md", "pyproject.toml", "constraints.txt", "constraints-audiocraft.txt", "bot", "cogs", "models"}
+    assert allowed == {"LICENSE", "NOTICE", "README.md", "pyproject.toml", "constraints.txt", "constraints-audiocraft.txt",
+                       "bot", "cogs", "models"}
     assert all((ROOT / name).exists() for name in allowed)
 
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from models.checkpoints.store import CONFIG, assign, named, without_weights
 from models.errors import CheckpointError
 from models.musicgen.network import Int8Linear, KeyValueCache, MusicgenConfig, MusicgenNetwork, quantised
-from models.network.large_pages import in_large_pages
 from models.musicgen.published import PUBLISHER
+from models.network.large_pages import in_large_pages
 
 WEIGHTS, PARTS = "model.safetensors", "model.safetensors.index.json"
 RATE_HZ = 32_000  # of the sound

@@ -15,7 +15,6 @@ import soundfile
 from PIL import Image
 
 from tests.discord_double import DiscordDouble, Message, Thread, Use
-from tests.discord_double.members import Member
 from tests.musicgen.building import write
 from tests.rehearsal.bot_process import running_bot
 from tests.server.asking import buttons, takes_of, thread_named
@@ -197,7 +196,8 @@ async def test_notes_become_the_melody_of_sound_and_are_carried_on(double: Disco
         file.filename.endswith(".mid") for file in message.attachments)]) == 4, 60)
     audio = await anna.press(composed.takes[0], buttons(composed.takes[0])["audio"]["custom_id"])
     await said(await anna.submit(audio, {"prompt": "a string quartet", "seconds": "2"}))
-    await double.wait_for(lambda: any("musicgen-melody" in message.content for message in takes_in(double, composed.thread)), 60)
+    await double.wait_for(
+        lambda: any("musicgen-melody" in message.content for message in takes_in(double, composed.thread)), 60)
 
 
 async def test_cancelling_ends_it(double: DiscordDouble, names: Iterator[str]) -> None:
