@@ -72,13 +72,13 @@ async def test_takes_of_a_shared_batch_are_real(worker: LocalWorker, spool: Spoo
 
 async def test_a_job_that_was_killed_half_way_comes_out_the_same(worker: LocalWorker, spool: Spool) -> None:
     events = worker.events()
-    await worker.send(start_of(3, "Vltava", tokens=96, takes=3))
+    await worker.send(start_of(3, "Vltava", tokens=960, takes=3))
     await heard(events, lambda event: isinstance(event, Progress) and min(event.shares) > 0.3)
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGKILL)
     said = await heard(events, is_a(Ready))
     assert [event for event in said if isinstance(event, Died)] == [Died(-signal.SIGKILL, (3,), (3,))]
-    await worker.send(start_of(3, "Vltava", tokens=96, takes=3, attempt=2, made=(1,)))
+    await worker.send(start_of(3, "Vltava", tokens=960, takes=3, attempt=2, made=(1,)))
     said = await heard(events, is_a(Finished))
     made = {event.number: event for event in said if isinstance(event, Made)}
     assert sorted(made) == [2, 3]
