@@ -25,9 +25,9 @@ from models.network.local_transformer import Block, LocalTransformer, rotary_spe
 
 _FOLDER = Path(__file__).parent
 _KERNELS = "kernels.h"  # what the sources share
-# -ffast-math lets exp and erf run on vectors. It is not given to the linker, where it would make denormal numbers
-# zero in the whole process.
-_COMPILE = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-fopenmp", "-ffast-math")
+# -ffast-math lets exp and erf run on vectors; sums stay in the order that the sources give them. It is not given to
+# the linker, where it would make denormal numbers zero in the whole process.
+_COMPILE = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-fopenmp", "-ffast-math", "-fno-associative-math")
 _LINK = ("-shared", "-fopenmp")  # resolves to the OpenMP runtime that PyTorch has loaded
 FEWEST = 8  # of what a layer makes, as COLUMNS in the source
 _LOG = logging.getLogger(__name__)

@@ -17,6 +17,9 @@
 #ifdef __AVX2__
 #include <immintrin.h>
 #endif
+#ifdef __aarch64__
+#include <arm_neon.h>
+#endif
 
 #define LANES 16
 #define COLUMNS 8 /* of a block: as many of its numbers are written at once */
@@ -63,6 +66,26 @@ INLINE lanes load_as(const void *p, int64_t i, const int kind)
 #else
     return __builtin_convertvector(
         __builtin_convertvector(__builtin_convertvector(*(const bytes *)from, shorts), ints), lanes);
+#endif
+}
+
+/* a b + c, rounded once where the CPU can: written out, for a compiler that may choose which product it adds to rounds
+   differently from place to place. */
+INLINE lanes fused(lanes a, lanes b, lanes c)
+{
+#if defined(__AVX512F__)
+    return (lanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__) && defined(__FMA__)
+    parts x = {a}, y = {b}, z = {c};
+    for (int s = 0; s < 2; s++) z.half[s] = (eight)_mm256_fmadd_ps((__m256)x.half[s], (__m256)y.half[s], (__m256)z.half[s]);
+    return z.whole;
+#elif defined(__aarch64__)
+    parts x = {a}, y = {b}, z = {c};
+    for (int s = 0; s < LANES; s += 4)
+        vst1q_f32(z.part + s, vfmaq_f32(vld1q_f32(z.part + s), vld1q_f32(x.part + s), vld1q_f32(y.part + s)));
+    return z.whole;
+#else
+    return a * b + c;
 #endif
 }
 
@@ -127,16 +150,18 @@ typedef struct {
     const float *scales; /* of each row of int8; unused else */
 } matrix_t;
 
+/* Bytes that weights which are read one after the other are fetched in advance. */
+#define AHEAD 6144
+
 /* Numbers of a row that are taken at once: M rows of them should stay in the nearest cache. */
-#define AHEAD 6144 /* bytes that rows which are read one after the other are fetched in advance */
 #define CHUNK(M) ((M) <= 2 ? INT64_MAX / 2 : 1024)
 
-/* Columns that M rows are multiplied with at once. float32 is read fastest row after row; what has to be unpacked
-   keeps a CPU busier, and so do many rows. */
+/* Columns that M rows are multiplied with at once; what is fastest was measured. float32 is read best row after row,
+   what has to be unpacked or serves many rows keeps a CPU busier. */
 INLINE int wide(const int M, const int kind)
 {
     if (TALL == 4) return 1;
-    return M > 4 ? 2 : kind == FLOAT ? 1 : kind == HALF ? 2 : 4;
+    return M > 4 ? 2 : kind == FLOAT ? (M == 3 ? 4 : 1) : kind == HALF ? 2 : 4;
 }
 
 /* M rows of x, k long, with C rows of w, n numbers of them; `kept` (M, C) holds the lanes if that is not all of them.
@@ -160,7 +185,7 @@ INLINE void tile(const float *x, int64_t k, const char *w, const char *next, int
         for (int m = 0; m < M; m++) {
             lanes a = load(x + m * k + i);
 #pragma GCC unroll 4
-            for (int c = 0; c < C; c++) acc[m * C + c] += a * b[c];
+            for (int c = 0; c < C; c++) acc[m * C + c] = fused(a, b[c], acc[m * C + c]);
         }
     }
     if (i < n) {
@@ -168,7 +193,7 @@ INLINE void tile(const float *x, int64_t k, const char *w, const char *next, int
         for (int c = 0; c < C; c++) b[c] = load_end(w + c * k * size, i, n - i, kind);
         for (int m = 0; m < M; m++) {
             lanes a = load_end(x + m * k, i, n - i, FLOAT);
-            for (int c = 0; c < C; c++) acc[m * C + c] += a * b[c];
+            for (int c = 0; c < C; c++) acc[m * C + c] = fused(a, b[c], acc[m * C + c]);
         }
     }
     if (!ends) {
@@ -191,7 +216,7 @@ INLINE void tile(const float *x, int64_t k, const char *w, const char *next, int
 INLINE void tiles(const float *x, int64_t k, const char *w, float *y, const int M, const int C, const int kind)
 {
     const int64_t size = size_of(kind);
-    lanes kept[COLUMNS / C][M * C];
+    lanes kept[COLUMNS * TALL];
     for (int64_t start = 0; start < k; start += CHUNK(M)) {
         int ends = k - start <= CHUNK(M);
         int64_t n = ends ? k - start : CHUNK(M);
@@ -200,21 +225,20 @@ INLINE void tiles(const float *x, int64_t k, const char *w, float *y, const int 
             const char *next = C == 1 && ends && !start ? here + AHEAD
                              : c + C < COLUMNS          ? here + C * k * size
                                                         : w + (ends ? COLUMNS * k : start + n) * size;
-            tile(x + start, k, here, next, n, kept[c / C], !start, ends, y + c, M, C, kind);
+            tile(x + start, k, here, next, n, kept + c * M, !start, ends, y + c, M, C, kind);
         }
     }
 }
 
+/* The same, with as many columns at once as are fastest. */
 INLINE void tiled(const float *x, int64_t k, const char *w, float *y, const int M, const int kind)
 {
     if (TALL == 8 && kind == FLOAT && M > 2 && M <= 4 && k > CHUNK(M)) tiles(x, k, w, y, M, 2, kind);
     else tiles(x, k, w, y, M, wide(M, kind), kind);
 }
 
-/* A block of x w^T: up to TALL rows by COLUMNS columns from `column` on, y (height, COLUMNS). */
-INLINE void block(const float *x, int64_t height, int64_t k, const void *w, int64_t column, float *y, const int kind)
+INLINE void block_as(const float *x, int64_t height, int64_t k, const char *from, float *y, const int kind)
 {
-    const char *from = (const char *)w + column * k * size_of(kind);
     if (TALL == 8 && height == 8) {
         tiled(x, k, from, y, 8, kind);
         return;
@@ -226,6 +250,21 @@ INLINE void block(const float *x, int64_t height, int64_t k, const void *w, int6
         case 3: tiled(x, k, from, y, 3, kind); break;
         default: tiled(x, k, from, y, 4, kind);
         }
+}
+
+/* Functions of their own, so that what is done with a block is the same code whatever its height. */
+#define APART static __attribute__((noinline)) void
+APART block_of_floats(const float *x, int64_t height, int64_t k, const char *w, float *y) { block_as(x, height, k, w, y, FLOAT); }
+APART block_of_halves(const float *x, int64_t height, int64_t k, const char *w, float *y) { block_as(x, height, k, w, y, HALF); }
+APART block_of_bytes(const float *x, int64_t height, int64_t k, const char *w, float *y) { block_as(x, height, k, w, y, BYTE); }
+
+/* A block of x w^T: up to TALL rows by COLUMNS columns from `column` on, y (height, COLUMNS). */
+INLINE void block(const float *x, int64_t height, int64_t k, const void *w, int64_t column, float *y, const int kind)
+{
+    const char *from = (const char *)w + column * k * size_of(kind);
+    if (kind == FLOAT) block_of_floats(x, height, k, from, y);
+    else if (kind == HALF) block_of_halves(x, height, k, from, y);
+    else block_of_bytes(x, height, k, from, y);
 }
 
 INLINE float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
@@ -265,8 +304,10 @@ INLINE void multiply_as(const float *x, int64_t rows, int64_t k, matrix_t w, int
 static void normalise_row(const float *x, int64_t width, const float *weight, const float *bias, float *y)
 {
     double mean = 0, variance = 0;
+#pragma omp simd reduction(+ : mean)
     for (int64_t i = 0; i < width; i++) mean += x[i];
     mean /= width;
+#pragma omp simd reduction(+ : variance)
     for (int64_t i = 0; i < width; i++) variance += (x[i] - mean) * (x[i] - mean);
     float scale = (float)(1.0 / sqrt(variance / width + 1e-5));
     for (int64_t i = 0; i < width; i++) y[i] = (float)(x[i] - mean) * scale * weight[i] + bias[i];
