@@ -68,7 +68,8 @@ async def opened(settings: Settings) -> AsyncIterator[Application]:
         spool = Spool(settings.spool)
         ledger.entered = metrics.job
         together: dict[str, list[str]] = {}  # engines, by the process that they share
-        for name in filter(partial(_workable, settings), settings.served):
+        workable = frozenset(filter(partial(_workable, settings), settings.served))  # when the bot starts
+        for name in sorted(workable, key=settings.served.index):
             together.setdefault(ENGINES[name].process, []).append(name)
         workers = tuple(LocalWorker(settings, process) for process in together)
         dispatchers = tuple(
@@ -78,12 +79,12 @@ async def opened(settings: Settings) -> AsyncIterator[Application]:
             ledger, machine_limits(settings), settings.served, moderators_first=settings.moderators_first,
             jobs_at_once=settings.jobs_at_once, remove_files=spool.remove, keep_file=spool.keep_file,
             free_bytes=spool.free_bytes,
-            installed=lambda name: _workable(settings, name) and ENGINES[name].installed(settings.data))
+            installed=lambda name: name in workable and ENGINES[name].installed(settings.data))
         async with AsyncExitStack() as stack:
             for worker in workers:
                 await worker.start()
                 stack.push_async_callback(worker.stop)
-            dispatching = asyncio.create_task(_dispatch(ledger, spool, settings.served, dispatchers), name="dispatchers")
+            dispatching = asyncio.create_task(_dispatch(ledger, spool, workable, dispatchers), name="dispatchers")
             try:
                 yield Application(
                     settings, changes, ledger, spool, Moderation(ledger), jobs, workers, dispatchers, metrics, titles,

@@ -17,6 +17,7 @@ from bot.jobs.refusals import Failure, Reason, Refusal
 from bot.languages import C_, N_, plural, text, word
 from bot.sentences import LONGEST_DETAIL, said_by_us
 from models.engines import AUDIOCRAFT, COMPOSED, ENGINES
+from models.musicgen.request import LONGEST_PROMPT
 
 if TYPE_CHECKING:
     from bot.jobs.audit import AuditEntry
@@ -105,14 +106,14 @@ def take_caption(job: Job, take: TakeRecord, language: str) -> str:
 
 
 def parameters(job: Job, language: str | None = None) -> str:
-    """A code block with the command that makes the job again: one tap copies it. At most 500 characters.
+    """A code block with the command that makes the job again: one tap copies it. At most 800 characters.
 
     Options are named as those see them who speak the language, the job's where none is given.
     """
     asked = job.parameters
     options: list[tuple[str, object]] = []
     if job.kind == "audio":
-        options.append(("prompt", copyable(str(asked.get("prompt", "")), 200)))
+        options.append(("prompt", copyable(str(asked.get("prompt", "")), LONGEST_PROMPT)))
     else:
         options.append(("title", copyable(str(asked.get("title", "")), 80)))
         if artist := copyable(str(asked.get("artist", "")), 80):
@@ -127,7 +128,9 @@ def parameters(job: Job, language: str | None = None) -> str:
     return f"```\n/{job.kind} {named}\n```"
 
 
-def sound_left_out(language: str) -> str:
+def sound_left_out(job: Job, language: str) -> str:
+    if job.kind == "audio":
+        return text(language, "The sound is too large to be uploaded here, so it is missing. Ask for a shorter piece.")
     return text(language, "The sound is too large to be uploaded here, so it is missing. The MIDI file plays the same notes.")
 
 
@@ -137,12 +140,12 @@ def failure(job: Job, language: str) -> str:
     match job.failure:
         case Failure.CRASHED:
             why = text(language, "This piece crashed the music machine several times, so I stopped trying. "
-                                 "Fewer tokens or another seed may help.")
+                                 "A shorter piece or another seed may help.")
         case Failure.REFUSED:
             why = text(language, "The engine could not do this: {why} Change it and try again.",
                        why=said_by_us(detail, language))
         case Failure.RENDERING:
-            why = text(language, "The notes were made, but not the sound or the picture. "
+            why = text(language, "It was decoded, but its files could not be made. "
                                  "Please tell a moderator; whoever runs me finds the reason with `kapelle doctor`.")
         case Failure.EMPTY:
             why = text(language, "Not a single note came out. Try again, with more tokens or another seed.")
@@ -249,6 +252,7 @@ def privacy(language: str) -> str:
         text(language, "**What I keep about you**"),
         text(language, "- your Discord number, and the language your app is set to\n"
                        "- what you asked me for, when, and what came of it\n"
+                       "- files that you attached, as long as the piece that was made of them\n"
                        "- which takes you marked, and how much you used each day\n"
                        "- what moderators decided about you"),
         text(language, "It stays on the machine of whoever runs me. I do not read your messages, "
@@ -367,7 +371,7 @@ def unblocked(user_id: int, language: str) -> str:
 
 
 def word_added(blocked_word: str, language: str) -> str:
-    return text(language, "Titles and artists with “{word}” are refused from now on.", word=plain(blocked_word))
+    return text(language, "Titles, artists and descriptions with “{word}” are refused from now on.", word=plain(blocked_word))
 
 
 def word_removed(blocked_word: str, language: str) -> str:
@@ -483,6 +487,9 @@ def _why(refusal: Refusal, language: str) -> str:
                                   "that: `{command}`; `kapelle doctor` says what else is missing.",
                         engine=plain(str(details["engine"])), command=_how_to_get(str(details["engine"])))
         case Reason.NO_MELODY:
+            if not details.get("there_are", True):
+                return text(language, "No model here can do this with a file. Whoever runs me can change that: "
+                                      "`kapelle models fetch musicgen-melody`, then KAPELLE_ENGINES.")
             return text(language, "The engine {engine} cannot follow a melody. Choose one that is called melody, or leave the "
                                   "melody out.", engine=plain(str(details["engine"])))
         case Reason.TOO_LARGE:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from bot.takes import Shelf, together
-from models.engines import ComposeRequest, Engine, Plan, Take
+from models.engines import COMPOSED, ComposeRequest, Engine, Plan, Take
 from models.errors import RenderingError, ScoreError
 from models.musicgen.request import AudioEngine, AudioPlan, AudioRequest, AudioTake
 from models.rendering.sound import SoundFormat, check_soundfont, default_soundfont, fluidsynth_program
@@ -96,9 +96,10 @@ def _sound(engine: AudioEngine, plan: AudioPlan, take: AudioTake, folder: Path, 
     request = plan.request
     rate_hz = engine.rate_hz
     samples = normalised(engine.sound(plan, take), rate_hz).samples
-    parameters = (f"take {take.number} of {request.takes}, {plan.engine}, {request.seconds:g} s, "
+    maker = "composed, NOT MusicGen" if plan.engine == COMPOSED else plan.engine
+    parameters = (f"take {take.number} of {request.takes}, {maker}, {request.seconds:g} s, "
                   f"temperature {request.temperature:g}, guidance {request.guidance:g}, seed {request.seed}")
-    stem = f"take-{take.number}"
+    stem = f"take-{take.number}{'-not-musicgen' if plan.engine == COMPOSED else ''}"
     names = {"sound": f"{stem}.{desk.sound_format}", "wave": f"{stem}.png"}
     if request.video:
         names["video"] = f"{stem}.mp4"
@@ -107,7 +108,7 @@ def _sound(engine: AudioEngine, plan: AudioPlan, take: AudioTake, folder: Path, 
         draw_waveform(samples, rate_hz, drafts["wave"], title=request.name, parameters=parameters,
                       prime_seconds=take.given_seconds or None)
         if request.video:
-            write_film(samples, rate_hz, drafts["video"], title=request.name)
+            write_film(samples, rate_hz, drafts["video"], title=request.name, parameters=parameters)
     return Rendered(take, _placed(names, folder), sound.seconds)
 
 

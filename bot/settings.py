@@ -69,9 +69,9 @@ class Settings(BaseSettings):
                     self.pocket_beat_strength)
 
     def offered(self, kind: Kind) -> tuple[str, ...]:
-        """Engines that may be asked for jobs of a kind, the usual one first."""
+        """Engines that may be asked for jobs of a kind, the usual one first, what stands in for MusicGen last."""
         named = tuple(name for name in self.engines if ENGINES[name].kind == kind)
-        return named or ((COMPOSED,) if kind == "audio" and self.audio_fallback == "compose" else ())
+        return (*named, COMPOSED) if kind == "audio" and self.audio_fallback == "compose" else named
 
     @property
     def served(self) -> tuple[str, ...]:

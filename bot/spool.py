@@ -27,6 +27,7 @@ from models.whole_file import whole_file
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9]+)?", re.ASCII)
 _LONGEST_NAME = 64
 _MANIFEST = re.compile(r"take-([1-9][0-9]?)\.json", re.ASCII)
+INPUT = "input-"  # in front of the names of files that a job works on
 _REMOVED, _KEPT = ".removed-", "kept-"
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +62,11 @@ class Spool:
             await asyncio.to_thread(os.fsync, file.fileno())
         await asyncio.to_thread(os.replace, draft, folder / name)
         await asyncio.to_thread(_settle, folder)
+
+    async def waits_for_a_job(self, job_id: int) -> bool:
+        """Whether a folder holds nothing but files that a job was to work on."""
+        names = await asyncio.to_thread(os.listdir, self.folder(job_id))
+        return all(name.lstrip(".").startswith(INPUT) for name in names)
 
     async def jobs(self) -> list[int]:
         """Jobs that have a folder."""

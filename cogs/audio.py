@@ -10,7 +10,6 @@ from discord.app_commands import locale_str as _
 from discord.ext import commands
 
 from bot.discord.asking import acknowledge, ask
-from bot.discord.uploads import uploaded
 from models.musicgen.request import GUIDANCES, LONGEST_PROMPT, SECONDS, SEEDS, STRIDES, TAKES, TEMPERATURES, TOP_K
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Audio(commands.Cog):
         await ask(interaction, {
             "prompt": prompt, "video": video,
             **{name: value for name, value in given.items() if value is not None},  # what is not said, the service chooses
-        }, kind="audio", engine=engine, inputs=await uploaded({"melody": melody, "continuation": continuation}))
+        }, kind="audio", engine=engine, attached={"melody": melody, "continuation": continuation})
 
 
 async def setup(bot: KapelleBot) -> None:

@@ -223,7 +223,8 @@ ENGINES: dict[str, Listed] = {
     **{name: Listed("audio", "musicgen", _musicgen(name), about.melody, partial(is_here, name))
        for name, about in PUBLISHED.items()},
     COMPOSED: Listed("audio", "compose", _composed),
-    **{name: Listed("audio", AUDIOCRAFT, _audiocraft(name), "melody" in name) for name in audiocraft_models.ENGINES},
+    **{name: Listed("audio", AUDIOCRAFT, _audiocraft(name), audiocraft_models.follows(name))
+       for name in audiocraft_models.ENGINES},
 }
 
 

@@ -34,7 +34,7 @@ def audio(
     temperature: Annotated[float, typer.Option(help="From careful to bold: 0 (always the likeliest) to 2.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Draw from so many of the likeliest: 0 (all) to 2048.")] = 250,
     top_p: Annotated[float, typer.Option(help="Instead: from those that make up this share, 0 (off) to 1.")] = 0.0,
-    guidance: Annotated[float, typer.Option(help="How closely the prompt is followed: 0 to 10; 1 is not at all.")] = 3.0,
+    guidance: Annotated[float, typer.Option(help="How closely the prompt is followed: 0 to 100; 1: not pushed.")] = 3.0,
     stride: Annotated[float, typer.Option(help="Beyond 30 s: seconds by which each window moves on, 1 to 29.")] = 18.0,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same takes.", show_default="by chance")] = None,
     model: Annotated[str | None, typer.Option(
@@ -78,6 +78,7 @@ def chosen(
 ) -> tuple[str, Path | None]:
     """The engine that is meant, and the folder of its model where one was named. Raises InputError."""
     from models.engines import AUDIOCRAFT, COMPOSED, ENGINES
+    from models.musicgen.audiocraft_models import why_not
     folder = Path(model) if model and (os.sep in model or Path(model).is_dir()) else None
     if folder is not None:
         name = folder.resolve().name
@@ -89,6 +90,8 @@ def chosen(
         if runtime == "transformers" and name == "musicgen-stereo-small" and melody:
             name = "musicgen-stereo-melody"
     engine = f"audiocraft-{name}" if runtime == "audiocraft" else name
+    if runtime == "audiocraft" and (reason := why_not(name)):
+        raise InputError(reason)
     if engine not in ENGINES or ENGINES[engine].kind != "audio":
         process = AUDIOCRAFT if runtime == "audiocraft" else "musicgen"
         known = [one.removeprefix("audiocraft-") for one, listed in ENGINES.items() if listed.process == process]

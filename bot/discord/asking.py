@@ -12,6 +12,7 @@ from bot import messages
 from bot.discord.people import member_of, place_of
 from bot.discord.permissions import preflight
 from bot.discord.retry import patiently, reason
+from bot.discord.uploads import uploaded
 
 if TYPE_CHECKING:
     from bot.discord.client import KapelleBot
@@ -35,7 +36,8 @@ async def answer(interaction: discord.Interaction[Any], content: str, view: disc
 
 async def ask(
         interaction: discord.Interaction[KapelleBot], parameters: Mapping[str, Any], *, kind: str = "midi",
-        engine: str | None = None, parent_id: int | None = None, inputs: Mapping[str, bytes] | None = None) -> None:
+        engine: str | None = None, parent_id: int | None = None, inputs: Mapping[str, bytes] | None = None,
+        attached: Mapping[str, discord.Attachment | None] | None = None) -> None:
     """Accept a job of whoever asks, on their quota, and say so. `engine`: the usual one of the kind where none is named.
 
     Raises Refusal.
@@ -43,6 +45,9 @@ async def ask(
     application = interaction.client.application
     preflight(interaction)
     member = await member_of(interaction, application.moderation)
+    if attached:
+        await application.jobs.check(member, parameters)  # before anything is fetched
+        inputs = await uploaded(attached)
     queued = await application.jobs.submit(
         kind, engine, parameters, member, place_of(interaction), parent_id=parent_id, inputs=inputs)
     try:

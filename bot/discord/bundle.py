@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bot.takes import slug
+from bot.discord.posts import file_stem
 
 if TYPE_CHECKING:
     from bot.jobs.records import Job
@@ -28,7 +28,7 @@ class Bundle:
 
 async def bundle(job: Job, spool: Spool, limit: int) -> Bundle | None:
     """The files of all takes that are still there, MIDI first, in at most `limit` bytes; None when there are none."""
-    stem = f"{slug(job.name)}-{job.id}"
+    stem = f"{file_stem(job)}-{job.id}"
     files = [(take.number, take.files[kind])
              for kind in _SMALLEST_FIRST for take in job.takes if kind in take.files]
     chosen: dict[str, bytes] = {}

@@ -7,6 +7,7 @@ belongs to as its parent.
 from __future__ import annotations
 
 import io
+import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,8 +23,9 @@ from bot.discord.asking import acknowledge, answer, ask
 from bot.discord.bundle import bundle
 from bot.discord.errors import AnsweringView, answering
 from bot.discord.modals import Follow, Report, Vary
-from bot.discord.people import job_for, member_of
-from bot.discord.retry import patiently
+from bot.discord.people import job_for, member_of, place_of
+from bot.discord.retry import patiently, reason
+from bot.discord.threads import ARCHIVED, take_from_archive
 from bot.discord.uploads import carried_on, inputs_of
 from bot.jobs.records import Job, Member, TakeState
 from bot.jobs.refusals import Reason, Refusal
@@ -46,8 +48,11 @@ OF_PRIVACY = r"k:privacy:(?P<action>export|forget|erase)"
 _OURS = "|".join(re.sub(r"\?P<\w+>", "?:", template) for template in (
     OF_A_JOB, OF_A_CHOICE, OF_A_PROMPT, OF_A_PAGE, OF_PRIVACY))
 
-CARRIED_ON_S = 10.0  # of sound that come to a take, at most
+CARRIED_ON_S, LEAST_CARRIED_ON_S = 10.0, 1.0  # of sound that come to a take
 PATIENCE_S = 20.0  # with each message that is deleted: somebody waits for it
+
+
+_log = logging.getLogger("kapelle.discord")
 
 
 @dataclass(frozen=True)
@@ -140,11 +145,13 @@ async def _again(press: Press, job_id: int, take: int | None) -> None:
 async def _continue(press: Press, job_id: int, number: int) -> None:
     """A job that carries on a take: as long again, with another seed."""
     await acknowledge(press)
-    _, job = await _pressed(press, job_id)
+    member, job = await _pressed(press, job_id)
     parameters = {name: value for name, value in job.parameters.items() if name != "seed"}
     if job.kind == "audio":  # there the sound that is carried on counts
         there = next((take.seconds for take in job.takes if take.number == number), 0.0)
-        parameters["seconds"] = math.ceil(there) + min(float(parameters["seconds"]), CARRIED_ON_S)
+        wanted = math.ceil(there) + min(float(parameters["seconds"]), CARRIED_ON_S)
+        most = (await press.client.application.jobs.quota(member, place_of(press).channel_id)).limits.seconds
+        parameters["seconds"] = min(wanted, most) if most is not None and most > there + LEAST_CARRIED_ON_S else wanted
     await ask(press, parameters, kind=job.kind, engine=job.engine, parent_id=job.id,
               inputs=await carried_on(job, number, press.client.application.spool))
 
@@ -212,9 +219,19 @@ async def _take_down(bot: KapelleBot, job: Job, copies: Sequence[tuple[int, int]
     """Delete the messages of a job, as far as they are still there. `copies`: channel and message of each."""
     posted = (job.card_id, *(take.message_id for take in job.takes))
     for channel_id, message_id in (*((job.thread_id, message_id) for message_id in posted), *copies):
-        if channel_id is not None and message_id is not None:
-            message = bot.get_partial_messageable(channel_id).get_partial_message(message_id)
-            with suppress(discord.NotFound, discord.Forbidden):
+        if channel_id is None or message_id is None:
+            continue
+        message = bot.get_partial_messageable(channel_id).get_partial_message(message_id)
+        try:
+            await patiently(message.delete, what="delete a message", give_up_s=PATIENCE_S)
+        except (discord.NotFound, discord.Forbidden):
+            continue
+        except discord.HTTPException as error:  # the others can go all the same
+            if error.code != ARCHIVED:
+                _log.warning("message %d of job %d could not be deleted (%s)", message_id, job.id, reason(error))
+                continue
+            with suppress(discord.HTTPException):
+                await take_from_archive(bot, channel_id)
                 await patiently(message.delete, what="delete a message", give_up_s=PATIENCE_S)
 
 

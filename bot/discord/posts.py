@@ -68,7 +68,7 @@ async def take_post(job: Job, take: TakeRecord, spool: Spool, limit: int, langua
     if "sound" in names:
         sound = await fitted(await spool.read(job.id, take.files["sound"]), limit)
         if sound is None:
-            notes.append(messages.sound_left_out(language))
+            notes.append(messages.sound_left_out(job, language))
         else:
             attachments.append(Attachment(names["sound"], sound))
     if "midi" in names:
@@ -89,10 +89,14 @@ async def take_post(job: Job, take: TakeRecord, spool: Spool, limit: int, langua
     return Post(content, tuple(attachments))
 
 
+def file_stem(job: Job) -> str:
+    """How the names of a job's files begin."""
+    return slug(job.name) + ("-not-musicgen" if job.engine == COMPOSED else "")
+
+
 def file_names(job: Job, take: TakeRecord) -> Mapping[str, str]:
     """What a take's files are called where members see them: kind -> `<piece>-<job>-take-<number>.<suffix>`."""
-    piece = slug(job.name) + ("-not-musicgen" if job.engine == COMPOSED else "")
-    return {kind: f"{piece}{_tail(job.id, take.number)}{PurePath(name).suffix}" for kind, name in take.files.items()}
+    return {kind: f"{file_stem(job)}{_tail(job.id, take.number)}{PurePath(name).suffix}" for kind, name in take.files.items()}
 
 
 def thread_name(job: Job) -> str:

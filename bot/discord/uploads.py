@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import aiohttp
 import discord
 
 from bot.jobs.refusals import Reason, Refusal
+from models.audio.limits import LARGEST_BYTES, MOST_SECONDS
 from models.errors import KapelleError
 
 if TYPE_CHECKING:
     from bot.jobs.records import Job
     from bot.spool import Spool
 
-LARGEST_BYTES = 10 * 2**20  # as much is decoded of a file
-LONGEST_CARRIED_ON_S = 60.0  # more of a sound is not read
+MOST_NOTES = 4096  # of a piece that is carried on
 
 
 async def uploaded(attachments: Mapping[str, discord.Attachment | None]) -> dict[str, bytes]:
@@ -28,7 +29,7 @@ async def uploaded(attachments: Mapping[str, discord.Attachment | None]) -> dict
             raise Refusal(Reason.TOO_LARGE, limit=LARGEST_BYTES // 2**20)
         try:
             contents[name] = await attachment.read()
-        except discord.HTTPException as error:
+        except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
             raise Refusal(Reason.UNREADABLE) from error
     return contents
 
@@ -49,9 +50,11 @@ async def file_of(job: Job, number: int, kind: str, spool: Spool) -> bytes:
 async def carried_on(job: Job, number: int, spool: Spool) -> dict[str, bytes]:
     """A take as what another job carries on. Raises Refusal."""
     if job.kind == "midi":
+        if any(take.number == number and take.notes > MOST_NOTES for take in job.takes):
+            raise Refusal(Reason.INVALID, text=f"a piece of more than {MOST_NOTES} notes cannot be carried on")
         return {"continuation": await file_of(job, number, "midi", spool)}
-    if any(take.number == number and take.seconds > LONGEST_CARRIED_ON_S for take in job.takes):
-        raise Refusal(Reason.INVALID, text=f"a sound of more than {LONGEST_CARRIED_ON_S:g} seconds cannot be carried on")
+    if any(take.number == number and take.seconds > MOST_SECONDS for take in job.takes):
+        raise Refusal(Reason.INVALID, text=f"a sound of more than {MOST_SECONDS:g} seconds cannot be carried on")
     return {"continuation": await file_of(job, number, "sound", spool)}
 
 

@@ -248,12 +248,12 @@ async def _tidy(ledger: Ledger, spool: Spool, engines: Collection[str]) -> None:
     highest = newest[0].id if newest else 0
     for job_id in await spool.jobs():
         if job_id > highest:  # of a ledger that was moved away or replaced: not ours to delete, nor to adopt
-            await spool.set_aside(job_id)
+            await (spool.remove if await spool.waits_for_a_job(job_id) else spool.set_aside)(job_id)
         elif await ledger.job(job_id) is None:  # deleted while a worker still wrote
             await spool.remove(job_id)
     for job in await ledger.jobs(JobState.QUEUED, JobState.RUNNING, JobState.RENDERING):
         if job.engine not in engines:
-            await ledger.fail(job.id, Failure.NO_MODEL, f"the engine {job.engine} is not among KAPELLE_ENGINES any more")
+            await ledger.fail(job.id, Failure.NO_MODEL, f"the engine {job.engine} is not offered any more")
 
 
 async def _patiently(step: Callable[[], Awaitable[None]]) -> None:

@@ -216,6 +216,7 @@ class Ledger:
         async with self.write() as transaction:
             row = await transaction.job(job_id)
             if row is None or JobState(row.state) is not JobState.QUEUED:
+                transaction.changed(job_id)  # so that whoever thought it waits, looks again
                 return None
             row.attempt += 1
             transaction.enter(row, JobState.RUNNING)

@@ -22,8 +22,9 @@ from bot.jobs.refusals import Reason, Refusal
 from bot.jobs.tables import BlockedRow, FavouriteRow, JobRow, QuotaRow, ReportRow, TakeRow
 from bot.jobs.waiting import estimate
 from bot.jobs.words import Words
+from bot.spool import INPUT
 from bot.takes import space_needed
-from models.engines import ENGINES, ComposeRequest
+from models.engines import COMPOSED, ENGINES, ComposeRequest
 
 LONGEST_REPORT = 1000  # characters
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.RENDERING)  # "at once"
@@ -70,6 +71,8 @@ class JobService:
             limits, rules = await self._limits(transaction.session, member, place.channel_id)
             request = requests.read(kind, parameters, limits)
             engine = self._engine(kind, engine, follows="melody" in (inputs or {}))
+            if engine == COMPOSED and inputs:
+                raise Refusal(Reason.NO_MELODY, engine=engine, there_are=False)
             if free_bytes < space_needed(request.takes, request.most_seconds) + sum(map(len, (inputs or {}).values())):
                 raise Refusal(Reason.FULL_DISK)
             await self._check_limits(transaction, request, member, place, limits, rules)
@@ -80,7 +83,7 @@ class JobService:
             row = JobRow(
                 guild_id=member.guild_id, channel_id=place.channel_id, thread_id=place.thread_id, owner_id=member.user_id,
                 language=member.language, kind=kind, engine=engine, parameters=requests.parameters_of(request),
-                inputs={name: f"input-{name}" for name in inputs or {}},
+                inputs={name: f"{INPUT}{name}" for name in inputs or {}},
                 priority=int(member.moderator and self._moderators_first), parent_id=parent_id, created_at=transaction.now,
                 state=JobState.QUEUED.value, takes=[
                     TakeRow(number=number, state=TakeState.PENDING.value) for number in range(1, request.takes + 1)])
@@ -95,27 +98,35 @@ class JobService:
         except LedgerError:
             return Queued(job, 0, None)
 
+    async def check(self, member: Member, parameters: Mapping[str, Any]) -> None:
+        """Whether the member may ask here at all, as `submit` finds out too. Raises Refusal."""
+        async with self._ledger.read() as session:
+            await self._check_guild(session, parameters, member)
+
     def _engine(self, kind: str, asked: str | None, *, follows: bool) -> str:
         """The engine for a job: the one asked for, or the first that can do it; `follows`: a melody."""
         offered = tuple(name for name in self._engines if ENGINES[name].kind == kind)
         if not offered:
             raise Refusal(Reason.NO_AUDIO)
+        if asked is not None and asked not in offered:
+            raise Refusal(Reason.NO_ENGINE, engine=asked, engines=offered)
         able = [name for name in offered if ENGINES[name].follows or not follows]
-        engine = asked or (able or offered)[0]
-        if engine not in offered:
-            raise Refusal(Reason.NO_ENGINE, engine=engine, engines=offered)
-        if engine not in able:
-            raise Refusal(Reason.NO_MELODY, engine=engine)
-        if not self._installed(engine):
-            raise Refusal(Reason.NO_WEIGHTS, engine=engine)
-        return engine
+        if not able or (asked is not None and asked not in able):
+            raise Refusal(Reason.NO_MELODY, engine=asked or offered[0], there_are=bool(able))
+        here = [name for name in able if self._installed(name)]
+        if asked is None:
+            asked = (here or able)[0]
+        if asked not in here:
+            raise Refusal(Reason.NO_WEIGHTS, engine=asked)
+        return asked
 
     async def _keep(self, job: JobRow, inputs: Mapping[str, bytes]) -> None:
-        """Files are there before the job is. Of one that does not come to be they are removed when the bot starts."""
+        """Files are there before the job is. Those of one that does not come to be are removed when the bot starts."""
         try:
             for name, contents in inputs.items():
                 await self._keep_file(job.id, job.inputs[name], contents)
         except OSError as error:
+            await self._remove_files(job.id)
             raise Refusal(Reason.FULL_DISK) from error
 
     async def cancel(self, job_id: int, member: Member) -> Job:

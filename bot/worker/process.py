@@ -241,7 +241,8 @@ class Worker:
             self._say(Loading(name))
             try:
                 self._engines[name] = load_engine(name, None, self._settings.host)
-            except KapelleError as error:
+            except KapelleError as error:  # which tells of files and memory, not of members
+                _LOG.error("the engine %s cannot be loaded: %s", name, error)
                 raise _UnloadableError(str(error)) from error
             except Exception as error:  # a library that is missing, memory that is not enough
                 _log_error("an engine cannot be loaded", error)

@@ -66,6 +66,7 @@ class LocalWorker:
         self._heard: asyncio.Queue[Event | None] = asyncio.Queue()
         self._jobs: dict[int, bool] = {}  # sent and not over -> whether it was begun
         self._loading: str | None = None  # the engine that is being loaded
+        self._moved: dict[int, tuple[int, tuple[float, ...]]] = {}  # how far jobs were when they last said so
         self._decoding: set[int] = set()  # jobs whose progress is to be heard of
         self._spoke = 0.0  # when it last said something, monotonic
 
@@ -172,6 +173,7 @@ class LocalWorker:
             lost, self._jobs = self._jobs, {}
             loading, self._loading = self._loading, None
             self._decoding.clear()
+            self._moved.clear()
             if not self._stopping.is_set():
                 _LOG.warning("the worker ended with exit code %d; jobs with it: %d", code, len(lost))
                 self._heard.put_nowait(Died(code, tuple(lost), tuple(job for job, begun in lost.items() if begun), loading))
@@ -191,16 +193,26 @@ class LocalWorker:
                 if not isinstance(event, Event):
                     raise ValueError("not an event")
             except TimeoutError:
-                if self._decoding and self._loading is None and time.monotonic() - self._spoke > LONGEST_STEP_S:
-                    _LOG.error("the worker has been at one step for %.0f s; it is replaced", LONGEST_STEP_S)
+                if self._hangs():
                     return
                 continue
             except ValueError:  # also for a line that is too long
                 _LOG.error("the worker said something that cannot be read; it is replaced")
                 return
-            self._spoke = time.monotonic()
+            moved = not isinstance(event, Progress) or self._moved.get(event.job) != (event.ids, event.shares)
+            if moved:
+                self._spoke = time.monotonic()
             self._note(event)
             self._heard.put_nowait(event)
+            if not moved and self._hangs():
+                return
+
+    def _hangs(self) -> bool:
+        """Whether it decodes and gets nowhere, though it may go on saying so."""
+        if not self._decoding or self._loading is not None or time.monotonic() - self._spoke <= LONGEST_STEP_S:
+            return False
+        _LOG.error("the worker has been at one step for %.0f s; it is replaced", LONGEST_STEP_S)
+        return True
 
     def _note(self, event: Event) -> None:
         match event:
@@ -210,11 +222,14 @@ class LocalWorker:
                 if event.job in self._jobs:
                     self._jobs[event.job] = True
                     self._decoding.add(event.job)
+                if isinstance(event, Progress):
+                    self._moved[event.job] = event.ids, event.shares
             case Rendering():
                 self._decoding.discard(event.job)
             case Finished() | Failed() | Cancelled():
                 self._jobs.pop(event.job, None)
                 self._decoding.discard(event.job)
+                self._moved.pop(event.job, None)
 
 
 def _environment(settings: Settings, scratch: str) -> dict[str, str]:

@@ -19,10 +19,9 @@ import soxr
 from av.audio.frame import AudioFrame
 
 from models.audio.containers import AAC, MP4, Kind, announces_too_much, is_cut, kind_of
+from models.audio.limits import LARGEST_BYTES, MOST_SECONDS
 from models.errors import InputError
 
-LARGEST_BYTES = 10 << 20
-MOST_SECONDS = 60.0  # what is used of a file
 LEAST_SECONDS = 0.5
 SILENT_PEAK = 1e-4  # -80 dBFS
 RATES_HZ = (4_000, 768_000)

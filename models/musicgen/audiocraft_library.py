@@ -33,7 +33,6 @@ from torch import Tensor
 from models.errors import CheckpointError, InputError
 
 STANDINS = Path(__file__).with_name("standins")
-PUBLISHED = "1.3.0"  # the newest on PyPI, without MusicGen-Style and JASCO
 NOT_INSTALLED = "audiocraft is not installed; type: kapelle install audiocraft"
 _SEPARATORS = ("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs")
 

@@ -12,6 +12,8 @@ DIFFUSION = "-mbd"  # behind the name of a MusicGen: decoded by MultiBand Diffus
 PUBLISHER = "facebook"
 LICENCE = "CC-BY-NC-4.0"  # of all the weights
 
+NEWEST = "1.3.0"  # on PyPI; without MusicGen-Style and JASCO
+
 Family = Literal["MusicGen", "AudioGen", "MAGNeT", "JASCO"]
 
 
@@ -41,6 +43,20 @@ ENGINES = (
     *(PREFIX + name + way for name, model in MODELS.items() if model.family == "MusicGen" for way in ("", DIFFUSION)),
     *(PREFIX + name for name, model in MODELS.items() if model.family in ("AudioGen", "MAGNeT")),
 )
+
+
+def follows(engine: str) -> bool:
+    """Whether an engine takes a sound file beside the prompt: for its melody, or for its style."""
+    return any(word in engine for word in ("melody", "style"))
+
+
+def why_not(name: str) -> str | None:
+    """One line about why a model of Meta's, with or without the prefix, is not to be had; None for any other name."""
+    name = name.removeprefix(PREFIX)
+    if name not in MODELS or MODELS[name].family != "JASCO":
+        return None
+    return (f"{name} needs an audiocraft newer than {NEWEST}, which PyPI does not have, and chords and drums, "
+            "which cannot be asked for yet; choose another model")
 
 
 def model_of(engine: str) -> tuple[str, bool]:

@@ -26,8 +26,8 @@ from models.decoding.sampling import noise
 from models.decoding.sequence import Sequence
 from models.errors import CheckpointError, InputError
 from models.musicgen.audiocraft_calls import CalledSequence, Calls, Tell
-from models.musicgen.audiocraft_library import PUBLISHED, drawing, find, library, looking_in, read_weights
-from models.musicgen.audiocraft_models import DEBUG, LICENCE, MODELS, PUBLISHER, Family, model_of
+from models.musicgen.audiocraft_library import drawing, find, library, looking_in, read_weights
+from models.musicgen.audiocraft_models import DEBUG, LICENCE, MODELS, NEWEST, PUBLISHER, Family, model_of, why_not
 from models.musicgen.checkpoint import available_bytes
 from models.musicgen.request import WINDOW_SECONDS, AudioPlan, AudioRequest, AudioTake
 
@@ -76,6 +76,8 @@ class AudiocraftEngine:
         model_name, diffused = model_of(name)
         if model_name != DEBUG and model_name not in MODELS:
             raise InputError(f"audiocraft has no model {model_name!r}; there are {', '.join(MODELS)}")
+        if (reason := why_not(model_name)) is not None:
+            raise InputError(reason)
         place = _device(device)
         models = library()
         if model_name == DEBUG:
@@ -83,10 +85,8 @@ class AudiocraftEngine:
         published = MODELS[model_name]
         if published.newer and not hasattr(models, "JASCO"):
             raise InputError(
-                f"{model_name} needs an audiocraft newer than {PUBLISHED}, which PyPI does not have: install the one of the "
+                f"{model_name} needs an audiocraft newer than {NEWEST}, which PyPI does not have: install the one of the "
                 "repository facebookresearch/audiocraft into an environment, and name its Python in KAPELLE_AUDIOCRAFT_PYTHON")
-        if published.family == "JASCO":
-            raise InputError(f"{model_name} follows chords and drums, which cannot be asked for yet; choose another model")
         with looking_in(*([folder] if folder else []), data / name, data), _fitting(model_name):
             _check_memory(model_name, place)
             kind = getattr(models, published.family)
@@ -115,7 +115,7 @@ class AudiocraftEngine:
                 notices.append(f"only the last {most:g} s of the sound are carried on")
         if request.melody is not None:
             if "self_wav" not in self._model.lm.condition_provider.conditioners:
-                raise InputError(f"{self.name} follows no melody; choose a model with melody in its name")
+                raise InputError(f"{self.name} follows no melody; choose a model with melody or style in its name")
             melody = self._samples(request.melody)
         licence = "" if self._model.name == DEBUG else LICENCE
         return AudioPlan(request, self.name, licence, tuple(notices), _Wish(request, frames, prompt, melody))

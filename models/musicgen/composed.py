@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from models.decoding.sequence import Sequence
-from models.engines import Batches, ComposeRequest
+from models.engines import COMPOSED, LONGEST_TITLE, Batches, ComposeRequest
 from models.engines import Take as Notes
 from models.errors import InputError
 from models.musicgen.request import AudioPlan, AudioRequest, AudioTake
@@ -21,13 +21,12 @@ from models.score.midi import write_midi
 
 NOTICE = "this is not MusicGen: the pocket model composed it, and a SoundFont plays it"
 _NOTES_A_SECOND = 8.0  # of most takes; what is too long is cut, what is too short stays so
-_LONGEST_TITLE = 80
 
 
 class ComposedEngine:
     """Takes requests for sound and answers them with notes."""
 
-    name = "composed"
+    name = COMPOSED
     rate_hz = 44_100
 
     def __init__(self, pocket: PocketEngine, soundfont: Path | None = None) -> None:
@@ -45,7 +44,7 @@ class ComposedEngine:
         tokens = min(max(round(3 * _NOTES_A_SECOND * request.seconds), 32), 2048)
         temperature = min(max(request.temperature * 0.9, 0.1), 1.5)  # the usual ones of both are 1 and 0.9
         composed = self._pocket.plan(ComposeRequest(
-            request.prompt.strip()[:_LONGEST_TITLE], tokens=tokens, takes=request.takes, temperature=temperature,
+            request.prompt.strip()[:LONGEST_TITLE], tokens=tokens, takes=request.takes, temperature=temperature,
             seed=request.seed))
         return AudioPlan(request, self.name, notices=(NOTICE,), condition=composed)
 

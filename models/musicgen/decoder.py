@@ -186,6 +186,11 @@ class MusicgenDecoder:
         self._starts: dict[Sequence, int] = {}  # first frame of the window
         self._fed: dict[Sequence, tuple[int, ...]] = {}  # what goes in next
 
+    @property
+    def promised_bytes(self) -> int:
+        """Memory of the cache that may yet be taken. On a CPU all of it: slots take theirs when they are written."""
+        return 0 if self._captured is not None and self._cache.layers else self._cache.full_bytes
+
     # The decoder protocol
 
     def fits(self, sequence: Sequence) -> bool:

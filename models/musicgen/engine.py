@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -30,8 +31,8 @@ from models.musicgen.request import FRAMES_PER_SECOND, AudioPlan, AudioRequest, 
 
 ROWS = 16  # of the cache, if there is memory for them; a guided take uses two
 FEWEST_ROWS = 2
-LONGEST_SOUND = 60.0  # seconds of a file that are read
 _LOG = logging.getLogger(__name__)
+_LOADED: WeakSet[MusicgenEngine] = WeakSet()  # the engines of this process
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +64,15 @@ class MusicgenEngine:
         self._codec = Codec(checkpoint, device)
         network = checkpoint.load_network(precision, device)
         chroma = chroma_states(checkpoint)
-        self.batcher = Batcher(MusicgenDecoder(
+        self._decoder = MusicgenDecoder(
             network, rows, window=window, melody_slots=self._melody["length"] if self._melody else 0,
-            chroma=None if chroma is None else chroma.to(device)))
+            chroma=None if chroma is None else chroma.to(device))
+        self.batcher = Batcher(self._decoder)
+        _LOADED.add(self)
+
+    def promised_bytes(self, kind: str) -> int:
+        """Memory on devices of a kind, cpu or cuda, that takes will need and that still counts as free."""
+        return self._decoder.promised_bytes if self._decoder.network.device.type == kind else 0
 
     @classmethod
     def load(cls, folder: Path, *, name: str, device: str = "cpu", dtype: str = "float32") -> MusicgenEngine:
@@ -94,7 +101,7 @@ class MusicgenEngine:
                 notices.append(f"the first {MELODY_SECONDS} s of the melody are followed")
         text, whole = self._text(request.prompt, TEXT_SLOTS)
         if not whole:
-            notices.append("the prompt is too long; its end was left out")
+            notices.append("the end of the prompt was left out: it is too long")
         return AudioPlan(request, self.name, LICENCE, tuple(notices), Wish(Condition(text, stride, melody), prime))
 
     def _carried_on(self, request: AudioRequest, path: Path) -> tuple[tuple[int, ...], ...]:
@@ -127,7 +134,10 @@ class MusicgenEngine:
 
 
 def rows_that_fit(checkpoint: Checkpoint, device: str, dtype: str) -> int:
-    """Rows of the cache that there is memory for beside the weights. Raises CheckpointError when two do not fit."""
+    """Rows of the cache that there is memory for beside the weights and what other engines of this process will take.
+
+    Raises CheckpointError when two do not fit.
+    """
     if dtype not in PRECISIONS:
         raise CheckpointError(f"the precision must be one of {', '.join(PRECISIONS)}, not {dtype!r}")
     kind = device.partition(":")[0]
@@ -137,7 +147,7 @@ def rows_that_fit(checkpoint: Checkpoint, device: str, dtype: str) -> int:
         raise CheckpointError(f"the device is {device}, but PyTorch finds no GPU here; choose cpu")
     if kind == "cuda" and dtype == "int8":
         raise CheckpointError("int8 is for CPUs; choose bfloat16 on a GPU")
-    free = available_bytes(device)
+    free = max(available_bytes(device) - sum(engine.promised_bytes(kind) for engine in _LOADED), 0)
     for rows in range(ROWS, FEWEST_ROWS - 1, -1):
         if needed_bytes(checkpoint, dtype, rows) <= free:
             if rows < ROWS:
@@ -164,5 +174,5 @@ def _gigabytes(count: int) -> str:
 def _read(path: Path, channels: int) -> np.ndarray:
     """Samples of a sound file, (samples, channels) at 32 kHz. Raises InputError."""
     from models.audio.reading import read_audio
-    samples: np.ndarray = read_audio(path, rate_hz=RATE_HZ, channels=channels, most_seconds=LONGEST_SOUND)
+    samples: np.ndarray = read_audio(path, rate_hz=RATE_HZ, channels=channels)
     return samples

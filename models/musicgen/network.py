@@ -75,6 +75,11 @@ class KeyValueCache:
         seen = slots + (text_slots if config.crosses else 0)
         return config.depth * 2 * config.width * seen * dtype.itemsize
 
+    @property
+    def full_bytes(self) -> int:
+        """Memory of all rows when all of their slots are in use."""
+        return self.rows * self.row_bytes(self.config, self.slots, self.text_slots, self.dtype)
+
     def allocate(self) -> None:
         if self.layers:
             return

@@ -19,7 +19,7 @@ TAKES = range(1, 4 + 1)
 SEEDS = range(2**32)
 TEMPERATURES = (0.0, 2.0)
 TOP_K = range(2048 + 1)
-GUIDANCES = (0.0, 10.0)
+GUIDANCES = (0.0, 100.0)
 STRIDES = (1.0, 29.0)
 LONGEST_PROMPT = 500  # characters; the text encoder reads a few hundred pieces of words
 
@@ -37,7 +37,7 @@ class AudioRequest:
     temperature: float = 1.0  # 0..2; 0: always the likeliest
     top_k: int = 250  # 0: off
     top_p: float = 0.0  # 0..1; 0: off, above 0 it replaces top-k
-    guidance: float = 3.0  # 0..10; 1: none
+    guidance: float = 3.0  # 0..100; 1: none
     seed: int = 0  # 0..2**32 - 1
     stride: float = 18.0  # seconds by which the window of 30 s moves on in longer takes
     video: bool = False  # also an MP4 with the waveform

@@ -14,7 +14,8 @@ import pytest
 import soundfile
 
 from models.audio.containers import announces_too_much
-from models.audio.reading import LARGEST_BYTES, AudioError, read_audio
+from models.audio.limits import LARGEST_BYTES
+from models.audio.reading import AudioError, read_audio
 from tests.audio.building import RATE_HZ, by_ffmpeg, by_libsndfile, every_kind, pitch, put, tone
 
 KINDS = every_kind()

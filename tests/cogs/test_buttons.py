@@ -259,3 +259,15 @@ async def test_deleting_a_waiting_piece_cancels_it(server: Server, piece: Piece)
     with forged(card, f"k:erase:{waiting.id}"):
         assert "ist gelöscht" in await said(await anna.press(card, f"k:erase:{waiting.id}"))
     assert await server.application.ledger.job(waiting.id) is None
+
+
+async def test_a_piece_in_an_archived_thread_is_deleted_with_its_messages(server: Server) -> None:
+    anna = server.double.member("Odette", locale="en-US")
+    piece = await posted(server, anna, "Old piece")
+    server.double.archive(piece.thread.id)
+    with forged(piece.card, f"k:erase:{piece.job.id}"):
+        use = await anna.press(piece.card, f"k:erase:{piece.job.id}")
+        assert "is deleted" in await said(use)
+    assert await server.application.ledger.job(piece.job.id) is None
+    assert piece.card.deleted
+    assert piece.take.deleted

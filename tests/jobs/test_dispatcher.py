@@ -285,6 +285,14 @@ async def test_takes_of_another_ledger_are_kept(ledger: Ledger, tmp_path: Path) 
     assert not folder.exists()
 
 
+async def test_files_of_a_job_that_did_not_come_to_be_are_removed(ledger: Ledger, tmp_path: Path) -> None:
+    await Spool(tmp_path).keep_file(9, "input-melody", b"RIFF")
+    async with at_work(ledger, tmp_path):
+        pass
+    assert not Spool(tmp_path).folder(9).exists()
+    assert not list(tmp_path.glob("kept-*"))
+
+
 @pytest.mark.parametrize("step", ["take_made", "requeue"])
 async def test_a_ledger_that_is_locked_while_a_job_is_started_loses_no_job(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str,

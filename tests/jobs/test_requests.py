@@ -70,13 +70,19 @@ async def test_the_files_of_a_job_are_there_before_it_is(ledger: Ledger, tmp_pat
 
 
 async def test_a_job_whose_files_cannot_be_kept_is_refused_and_charges_nothing(ledger: Ledger) -> None:
+    removed: list[int] = []
+
     async def full(job_id: int, name: str, contents: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    service = service_of(ledger, keep_file=full)
+    async def remove(job_id: int) -> None:
+        removed.append(job_id)
+
+    service = service_of(ledger, keep_file=full, remove_files=remove)
     refusal = await refused(
         service.submit("midi", None, {"title": "x"}, ANNA, Place(CHANNEL), inputs={"continuation": b"MThd"}))
     assert refusal.reason is Reason.FULL_DISK
+    assert len(removed) == 1
     assert await service.mine(ANNA) == []
     assert (await service.quota(ANNA, CHANNEL)).jobs_today == 0
 
@@ -97,6 +103,11 @@ async def test_the_engine_suits_the_kind_and_the_files(ledger: Ledger) -> None:
     assert (await refused(engine_of("midi", small))).reason is Reason.NO_ENGINE
     bare = service_of(ledger, installed=lambda name: name == "pocket", engines=("pocket", small))
     assert (await refused(bare.submit("audio", None, {"prompt": "x"}, ANNA, Place(CHANNEL)))).reason is Reason.NO_WEIGHTS
+    allowed = service_of(ledger, installed=lambda name: name in ("pocket", "composed"), engines=("pocket", small, "composed"))
+    assert (await allowed.submit("audio", None, {"prompt": "x"}, ANNA, Place(CHANNEL))).job.engine == "composed"
+    for inputs in ({"melody": b"RIFF"}, {"continuation": b"RIFF"}):
+        refusal = await refused(allowed.submit("audio", None, {"prompt": "x"}, ANNA, Place(CHANNEL), inputs=inputs))
+        assert refusal.reason is Reason.NO_MELODY
     none = service_of(ledger)
     assert (await refused(none.submit("audio", None, {"prompt": "x"}, ANNA, Place(CHANNEL)))).reason is Reason.NO_AUDIO
 

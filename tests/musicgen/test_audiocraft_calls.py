@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from models import engines
 from models.decoding.sequence import Sequence, State
 from models.musicgen.audiocraft_calls import LONGEST_STEP_S, CalledSequence, Calls, Tell
-from models.musicgen.audiocraft_models import ENGINES, MODELS, model_of
+from models.musicgen.audiocraft_models import ENGINES, MODELS, model_of, why_not
 
 PATIENCE_S = 30.0
 
@@ -171,6 +172,22 @@ def test_what_a_call_raises_is_raised_by_a_step_and_the_next_call_is_made() -> N
 def test_an_engine_is_named_after_its_model(engine: str, model: tuple[str, bool]) -> None:
     assert model_of(engine) == model
     assert engine in ENGINES
+
+
+def test_engines_that_take_a_sound_file_are_known() -> None:
+    able = {model_of(name)[0] for name, listed in engines.ENGINES.items()
+            if listed.process == engines.AUDIOCRAFT and listed.follows}
+    assert able == {"musicgen-melody", "musicgen-melody-large", "musicgen-stereo-melody", "musicgen-stereo-melody-large",
+                    "musicgen-style"}
+
+
+@pytest.mark.parametrize("prefix", ["", "audiocraft-"])
+def test_jasco_is_refused_with_the_reason(prefix: str) -> None:
+    assert why_not(f"{prefix}jasco-chords-drums-400M") == (
+        "jasco-chords-drums-400M needs an audiocraft newer than 1.3.0, which PyPI does not have, and chords and drums, "
+        "which cannot be asked for yet; choose another model")
+    assert why_not(f"{prefix}musicgen-style") is None
+    assert why_not(f"{prefix}jasco") is None
 
 
 def test_every_engine_has_a_model_and_every_model_but_those_for_chords_an_engine() -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -210,6 +211,7 @@ def test_too_little_memory_is_said_before_loading_and_what_would_fit(tiny: Made,
     def free(count: int) -> None:
         monkeypatch.setattr(engines, "available_bytes", lambda device: count)
 
+    monkeypatch.setattr(engines, "_LOADED", WeakSet())
     free(needed["int8"])
     with pytest.raises(CheckpointError, match=r"needs 0\.\d GB in float32 on cpu, where 0\.\d GB are free; .*int8") as caught:
         rows_that_fit(checkpoint, "cpu", "float32")
@@ -224,6 +226,23 @@ def test_too_little_memory_is_said_before_loading_and_what_would_fit(tiny: Made,
     assert rows_that_fit(checkpoint, "cpu", "float32") == 16
 
 
+def test_what_another_engine_will_take_is_not_free(tiny: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = tiny("mono").open()
+    five = needed_bytes(checkpoint, "float32", 5)
+    row = needed_bytes(checkpoint, "float32", 6) - five
+    monkeypatch.setattr(engines, "_LOADED", WeakSet())
+    monkeypatch.setattr(engines, "available_bytes", lambda device: five)
+    other = MusicgenEngine(checkpoint, rows=3)
+    assert other.promised_bytes("cpu") == 3 * row
+    assert other.promised_bytes("cuda") == 0
+    assert rows_that_fit(checkpoint, "cpu", "float32") == 2
+    monkeypatch.setattr(engines, "available_bytes", lambda device: five - 1)
+    with pytest.raises(CheckpointError, match="needs"):
+        rows_that_fit(checkpoint, "cpu", "float32")
+    del other
+    assert rows_that_fit(checkpoint, "cpu", "float32") == 4
+
+
 @pytest.mark.parametrize(("device", "precision", "match"), [
     ("cpu", "float64", "float32, bfloat16, int8"), ("tpu", "float32", "cpu or cuda"),
     pytest.param("cuda", "bfloat16", "no GPU", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")),
@@ -235,3 +254,33 @@ def test_devices_and_precisions_that_are_none_are_refused(device: str, precision
 
 def test_free_memory_is_a_plausible_number() -> None:
     assert 1 << 24 < available_bytes("cpu") <= 1 << 62
+
+
+def described(root: Path, files: dict[str, str]) -> Path:
+    """A machine with 8,000 kB free, as its system describes it."""
+    free = {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    8000 kB\nHugePages_Free:    0\n"}
+    for name, content in (free | files).items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    return root
+
+
+def cgroup(name: str, limit: str, used: int, cached: int) -> dict[str, str]:
+    folder = f"sys/fs/cgroup/{name}"
+    return {f"{folder}/memory.max": f"{limit}\n", f"{folder}/memory.current": f"{used}\n",
+            f"{folder}/memory.stat": f"anon 5\ninactive_file {cached}\nactive_file 7\n"}
+
+
+@pytest.mark.parametrize(("files", "free"), [
+    ({}, 8_192_000),
+    ({"proc/self/cgroup": "0::/\n"} | cgroup(".", "900000", 300_000, 1_000), 601_000),
+    ({"proc/self/cgroup": "0::/a/b\n"} | cgroup("a", "max", 1, 0) | cgroup("a/b", "5000", 2_000, 0), 3_000),
+    ({"proc/self/cgroup": "0::/a/b\n"} | cgroup("a", "4000", 3_500, 100) | cgroup("a/b", "max", 2_000, 0), 600),
+    ({"proc/self/cgroup": "0::/a\n"} | cgroup("a", "5000", 6_000, 0), 0),
+    ({"proc/self/cgroup": "0::/a\n"} | cgroup("a", "90000000", 6_000, 0), 8_192_000),
+    ({"proc/self/cgroup": "4:memory:/a\n0::/\n"} | cgroup("a", "5", 1, 0), 8_192_000),
+    ({"proc/self/cgroup": "0::/../x\n"} | cgroup("../x", "5", 1, 0), 8_192_000),
+    ({"proc/meminfo": ""}, 1 << 62),
+])
+def test_free_memory_is_within_the_limits_of_the_process(files: dict[str, str], free: int, tmp_path: Path) -> None:
+    assert available_bytes("cpu", root=described(tmp_path, files)) == free

@@ -64,6 +64,20 @@ def test_a_prompt_becomes_takes_of_sound(kind: str, channels: int, engine: Engin
     assert not np.array_equal(sounds[0], sounds[1])
 
 
+@pytest.mark.parametrize("guidance", [0.0, 40.0, 100.0])
+def test_guidance_may_be_far_from_usual(guidance: float, engine: Engines) -> None:
+    made = engine("mono")
+    plan = made.plan(AudioRequest(WORDS[0], seconds=1, guidance=guidance))
+    [[sequence]] = run(made, plan)
+    assert np.isfinite(made.sound(plan, made.take(plan, sequence))).all()
+
+
+@pytest.mark.parametrize("guidance", [-0.1, 100.5, float("nan")])
+def test_guidance_out_of_range_is_refused(guidance: float) -> None:
+    with pytest.raises(InputError, match="guidance must be between 0 and 100"):
+        AudioRequest("piano", guidance=guidance)
+
+
 def test_the_same_request_gives_the_same_sound_and_another_seed_another(engine: Engines) -> None:
     first, again, other = (engine("mono").plan(AudioRequest("piano", seconds=1, seed=seed)) for seed in (1, 1, 2))
     [one], [same], [different] = run(engine("mono"), first, again, other)
@@ -136,7 +150,7 @@ def test_longer_than_a_window_and_with_a_melody_that_goes_round(tiny: Made, reco
 def test_a_prompt_of_too_many_pieces_is_cut_and_said_so(engine: Engines) -> None:
     plan = engine("mono").plan(AudioRequest("k p " * 125, seconds=1))
     assert plan.condition.condition.text.shape == (256, 32)
-    assert plan.notices == ("the prompt is too long; its end was left out",)
+    assert plan.notices == ("the end of the prompt was left out: it is too long",)
 
 
 def test_plans_and_takes_are_small(engine: Engines, recording: Path) -> None:

@@ -282,6 +282,26 @@ async def test_one_that_hangs_while_it_decodes_is_replaced(
     await heard(events, is_a(Ready))
 
 
+async def test_one_that_says_again_and_again_how_far_it_is_and_gets_no_further_is_replaced(
+        tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    program("""
+        import time
+        print('{"is": "Ready", "pid": 1, "engines": []}', flush=True)
+        input()
+        while True:
+            print('{"is": "Progress", "job": 1, "attempt": 1, "shares": [0.5], "ids": 9}', flush=True)
+            time.sleep(0.02)""")
+    monkeypatch.setattr(transport, "LONGEST_STEP_S", 0.5)
+    worker = LocalWorker(settings_of(tmp_path))
+    await worker.start()
+    events = worker.events()
+    await heard(events, is_a(Ready))
+    await worker.send(start_of(1))
+    said = await heard(events, is_a(Died))
+    await worker.stop()
+    assert said[-1] == Died(-signal.SIGKILL, (1,), (1,))
+
+
 @pytest.mark.parametrize("said", [
     """{"is": "Rendering", "job": 1, "attempt": 1, "seconds": 1.0}""",
     """{"is": "Loading", "engine": "other", "over": false}""", ""])
