@@ -25,7 +25,7 @@ _OLDEST_PYTHON = (3, 11)
 _SPACE_MB = 200  # for a few takes and their temporary files
 _PACKAGES = ("numpy", "mido", "pretty_midi", "midi2audio", "soundfile", "pillow", "rapidfuzz", "safetensors",
              "huggingface_hub", "typer", "rich", "pydantic-settings", "discord.py", "aiohttp", "aiofiles", "sqlalchemy",
-             "aiosqlite", "alembic", "prometheus-client", "babel")
+             "aiosqlite", "alembic", "prometheus-client", "babel", "transformers", "av", "soxr", "pyloudnorm", "scipy")
 _IMPORTED_AS = {"pillow": "PIL", "pydantic-settings": "pydantic_settings", "discord.py": "discord",
                 "prometheus-client": "prometheus_client"}
 # In a process of its own: a broken installation of torch may take the process with it.
@@ -47,7 +47,7 @@ def doctor(
     lacking = []
     for finding in examine(settings, online=online):
         mark = "MISSING" if finding.missing and finding.needed else "not there" if finding.missing else _well(finding)
-        typer.echo(f"{mark:10}{finding.what:19}{shown(finding.found)}")
+        typer.echo(f"{mark:10}{finding.what:18} {shown(finding.found)}")
         if finding.missing:
             typer.echo(f"{'':10}{'':19}to get it: {finding.remedy}")
             if finding.needed:
@@ -155,8 +155,26 @@ def _space(out: Path) -> Finding:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    """The pocket model is needed to compose, those that are offered to members where a token is set."""
+    """The pocket model is needed to compose, those that are offered to members where a token is set.
+
+    Of MusicGen those are told of that are there or named in the settings.
+    """
     from bot.cli.models import installed
+    from models.engines import AUDIOCRAFT, ENGINES
+    from models.musicgen.published import PUBLISHED
     offered = set(settings.engines) if settings.discord_token else set()
-    for one in installed(settings.data):
+    found = [one for one in installed(settings.data)
+             if one.name not in PUBLISHED or not one.missing or one.name in settings.engines]
+    for one in found:
         yield Finding(one.name, one.state, one.missing, one.remedy, needed=one.name in {"pocket", *offered})
+    if not any(one.name in PUBLISHED for one in found):
+        yield Finding("MusicGen", f"none of its {len(PUBLISHED)} models is here (`kapelle models list` names them)", True,
+                      "kapelle models fetch musicgen-small", needed=False)
+    yield found_or_told(
+        "audiocraft", lambda: _audiocraft(settings), "kapelle install audiocraft",
+        needed=any(ENGINES[name].process == AUDIOCRAFT for name in offered))
+
+
+def _audiocraft(settings: Settings) -> str:
+    from bot.audiocraft import interpreter
+    return str(interpreter(settings))
