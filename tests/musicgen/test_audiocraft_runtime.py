@@ -68,7 +68,7 @@ def test_what_is_carried_on_comes_first(results: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "error", "message"),
-    [("debug_melody", "InputError", "audiocraft-debug follows no melody; choose a model with melody in its name"),
+    [("debug_melody", "InputError", "audiocraft-debug follows no melody; choose a model with melody or style in its name"),
      ("all_at_once_but_too_long", "InputError", "audiocraft-magnet-small-10secs makes at most 2 s, not 3")])
 def test_what_a_model_cannot_do_is_refused(results: dict[str, Any], name: str, error: str, message: str) -> None:
     assert (results[name].get("error"), results[name].get("message")) == (error, message)
