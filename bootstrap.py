@@ -1,7 +1,7 @@
 """Set-up behind the Makefile: makes `.venv`, installs torch and the rest, sees to fluidsynth.
 
 Runs on any Python from 3.11 on and needs its standard library only. How environments are made is in
-`bot/environments.py`. A stamp in `.venv` says what was installed; while it holds there is nothing to do, and
+`bot/hosting/environments.py`. A stamp in `.venv` says what was installed; while it holds there is nothing to do, and
 without it `.venv` is made anew.
 """
 
@@ -17,11 +17,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bot.environments import Environment, SetupError, State, digest, run, say
+from bot.hosting.environments import Environment, SetupError, State, digest, run, say
 
 ROOT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 11)
-RECIPE = ("pyproject.toml", "constraints.txt", "bootstrap.py", "bot/environments.py")
+RECIPE = ("pyproject.toml", "constraints.txt", "bootstrap.py", "bot/hosting/environments.py")
 
 
 def environment(root: Path) -> Environment:

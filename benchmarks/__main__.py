@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import decoding, whole_way
 from benchmarks.machine import described
-from models.pocket.weights import load_pocket
+from models.engines.pocket.weights import load_pocket
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pocket_takes import takes_of
-from models.pocket.attributes import Attributes, attributes_of
-from models.pocket.engine import PocketEngine
-from models.score.measures import (
+from models.engines.pocket.engine import PocketEngine
+from models.music.attributes import Attributes, attributes_of
+from models.music.score.measures import (
     CLASS_OF_METRE,
     Key,
     channels,
@@ -32,11 +32,11 @@ from models.score.measures import (
     tempo_error,
     tempo_strength,
 )
-from models.score.notes import NOTE, Score
-from models.score.programs import DRUMS, PATCHES
+from models.music.score.notes import NOTE, Score
+from models.music.score.programs import DRUMS, PATCHES
+from models.music.vocabulary.los_angeles import DURATION, PITCH
 from models.training.corpus import Corpus, read_corpus
 from models.training.rows import segment_of
-from models.vocabulary.los_angeles import DURATION, PITCH
 
 RESULTS = Path(__file__).parent / "RESULTS-attributes.md"
 NOTES = 170  # of 512 ids

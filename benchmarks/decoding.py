@@ -18,14 +18,14 @@ from benchmarks.machine import ReadBandwidth, seconds
 from models.decoding.batcher import Batcher
 from models.decoding.local_decoder import LocalDecoder
 from models.decoding.sequence import Sequence
-from models.engines import ComposeRequest
+from models.engines.pocket.decoder import PocketDecoder
+from models.engines.pocket.engine import GUIDANCE, PocketEngine
+from models.engines.pocket.titles import load_titles
+from models.engines.pocket.weights import load_pocket
+from models.interface.midi import ComposeRequest
 from models.network.cache import KeyValueCache
 from models.network.local_transformer import LocalTransformer, LocalTransformerConfig
 from models.network.native import attach
-from models.pocket.decoder import PocketDecoder
-from models.pocket.engine import GUIDANCE, PocketEngine
-from models.pocket.titles import load_titles
-from models.pocket.weights import load_pocket
 
 POCKET_BATCHES = (1, 4, 16)
 POCKET_GUIDANCES = (1.0, GUIDANCE)

@@ -29,10 +29,10 @@ from benchmarks.machine import ReadBandwidth, described, seconds
 from models.decoding import sequence as decoding
 from models.decoding.batcher import Batcher
 from models.decoding.sampling import sample
-from models.musicgen.checkpoint import Checkpoint
-from models.musicgen.codec import Codec
-from models.musicgen.decoder import WINDOW, Condition, MusicgenDecoder
-from models.musicgen.network import KeyValueCache, MusicgenNetwork
+from models.engines.musicgen.checkpoint import Checkpoint
+from models.engines.musicgen.codec import Codec
+from models.engines.musicgen.decoder import WINDOW, Condition, MusicgenDecoder
+from models.engines.musicgen.network import KeyValueCache, MusicgenNetwork
 
 RESULTS = Path(__file__).with_name("RESULTS-musicgen.md")
 NAME = "musicgen-small"

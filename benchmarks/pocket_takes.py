@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from models.engines import ComposeRequest
-from models.pocket.attributes import Attributes
-from models.pocket.conditioning import Steering
-from models.pocket.decoder import Condition
-from models.pocket.engine import PocketEngine
-from models.score.notes import Score
+from models.engines.pocket.conditioning import Steering
+from models.engines.pocket.decoder import Condition
+from models.engines.pocket.engine import PocketEngine
+from models.interface.midi import ComposeRequest
+from models.music.attributes import Attributes
+from models.music.score.notes import Score
 
 
 def takes_of(

@@ -1,7 +1,7 @@
 """How temperature shows in the notes: `python -m benchmarks.repetition` writes benchmarks/RESULTS-repetition.md.
 
 The same prompts and seeds at several temperatures, takes of equal length; measures are those of
-`models.score.measures.repetition`.
+`models.music.score.measures.repetition`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from statistics import mean
 
 from benchmarks.attributes_table import PROMPTS
 from benchmarks.pocket_takes import takes_of
-from models.pocket.engine import PocketEngine
-from models.score.measures import repetition
+from models.engines.pocket.engine import PocketEngine
+from models.music.score.measures import repetition
 
 RESULTS = Path(__file__).with_name("RESULTS-repetition.md")
 TEMPERATURES = (0.3, 0.6, 0.9, 1.2)

@@ -27,7 +27,7 @@ from bot.application import opened
 from bot.jobs.records import JobState, Member, Place
 from bot.settings import Settings
 from tests.discord_double import DiscordDouble
-from tests.musicgen.building import write
+from tests.engines.musicgen.building import write
 from tests.rehearsal.bot_process import running_bot
 from tests.server.chaos import Chaos
 

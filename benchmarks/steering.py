@@ -11,9 +11,9 @@ from pathlib import Path
 
 from benchmarks.attributes_table import PROMPTS, cells, measure
 from benchmarks.pocket_takes import takes_of
-from models.pocket.engine import BEAT_STRENGTH, GUIDANCE, KEY_STRENGTH, PocketEngine
-from models.pocket.titles import load_titles
-from models.pocket.weights import load_pocket
+from models.engines.pocket.engine import BEAT_STRENGTH, GUIDANCE, KEY_STRENGTH, PocketEngine
+from models.engines.pocket.titles import load_titles
+from models.engines.pocket.weights import load_pocket
 
 RESULTS = Path(__file__).with_name("RESULTS-steering.md")
 # Guidance, key strength, beat strength.

@@ -19,7 +19,9 @@ _PARTS = """
 import sys, time
 started = float(sys.argv[2])
 from pathlib import Path
-from models.engines import ComposeRequest, Host, load_engine
+from models.engines.registry import load_engine
+from models.interface.engine import Host
+from models.interface.midi import ComposeRequest
 engine = load_engine("pocket", None, Host(Path("data")))
 loaded, loaded_cpu = time.monotonic(), time.process_time()
 plan = engine.plan(ComposeRequest("Nocturne", "Chopin", takes=1, seed=1))
@@ -32,9 +34,9 @@ while engine.batcher.busy:
     engine.batcher.step()
 take = engine.take(plan, sequence)
 decoded = time.monotonic()
-from models.rendering.roll import draw_roll
-from models.rendering.sound import render_sound
-from models.score.midi import write_midi
+from models.sound.rendering.roll import draw_roll
+from models.sound.rendering.sound import render_sound
+from models.music.score.midi import write_midi
 folder = Path(sys.argv[1])
 write_midi(take.score, folder / "take.mid")
 sound = render_sound(folder / "take.mid", folder / "take.ogg")

@@ -9,20 +9,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from bot import audiocraft
-from bot.health import Metrics
+from bot.hosting import audiocraft
+from bot.hosting.health import Metrics
 from bot.jobs.changes import Changes
-from bot.jobs.dispatcher import Dispatcher, tidy
 from bot.jobs.ledger import Ledger
 from bot.jobs.limits import Limits
 from bot.jobs.moderation import Moderation
 from bot.jobs.service import JobService
+from bot.jobs.titles import Titles
 from bot.settings import Settings
-from bot.spool import Spool
-from bot.titles import Titles
-from bot.worker.messages import Progress
+from bot.takes.spool import Spool
+from bot.worker.dispatcher import Dispatcher, tidy
+from bot.worker.protocol import Progress
 from bot.worker.transport import LocalWorker
-from models.engines import AUDIOCRAFT, ENGINES
+from models.engines.registry import AUDIOCRAFT, ENGINES
 from models.errors import InputError
 
 _LOG = logging.getLogger(__name__)

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from models.engines import AUDIOCRAFT, COMPOSED, ENGINES, Host, Kind
+from models.engines.registry import AUDIOCRAFT, COMPOSED, ENGINES
 from models.errors import InputError
+from models.interface.engine import Host, Kind
 
 PREFIX = "KAPELLE_"
 ENV_FILE = ".env"

@@ -10,7 +10,7 @@ from discord.app_commands import locale_str as _
 from discord.ext import commands
 
 from bot.discord.asking import acknowledge, ask
-from models.musicgen.request import GUIDANCES, LONGEST_PROMPT, SECONDS, SEEDS, STRIDES, TAKES, TEMPERATURES, TOP_K
+from models.interface.audio import GUIDANCES, LONGEST_PROMPT, SECONDS, SEEDS, STRIDES, TAKES, TEMPERATURES, TOP_K
 
 if TYPE_CHECKING:
     from bot.discord.client import KapelleBot

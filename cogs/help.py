@@ -9,11 +9,11 @@ from discord import Interaction, app_commands, ui
 from discord.app_commands import locale_str as _
 from discord.ext import commands
 
-from bot import messages
 from bot.discord.asking import acknowledge, answer, ask
 from bot.discord.buttons import OF_A_PROMPT
 from bot.discord.errors import AnsweringView, answering
 from bot.discord.people import member_of
+from bot.messages import answers
 
 if TYPE_CHECKING:
     from bot.discord.client import KapelleBot
@@ -38,7 +38,7 @@ class Help(commands.Cog):
         view = AnsweringView(timeout=None)
         for number in range(1, len(PROMPTS) + 1):
             view.add_item(PromptButton(number))
-        await answer(interaction, messages.help(member.language), view)
+        await answer(interaction, answers.help(member.language), view)
 
 
 class PromptButton(ui.DynamicItem[ui.Button[Any]], template=OF_A_PROMPT):

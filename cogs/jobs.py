@@ -10,7 +10,7 @@ from discord.app_commands import Choice, Range
 from discord.app_commands import locale_str as _
 from discord.ext import commands
 
-from bot import messages, reading
+from bot.discord import reading
 from bot.discord.asking import acknowledge, answer
 from bot.discord.buttons import OF_A_PAGE
 from bot.discord.copies import post_again
@@ -18,7 +18,8 @@ from bot.discord.errors import AnsweringView, answering
 from bot.discord.people import job_for, may_see, member_of, place_of
 from bot.jobs.records import TakeState
 from bot.jobs.refusals import Reason, Refusal
-from bot.languages import text
+from bot.messages import answers
+from bot.messages.languages import text
 
 if TYPE_CHECKING:
     from bot.discord.client import KapelleBot
@@ -39,7 +40,7 @@ class Jobs(commands.Cog):
     async def queue(self, interaction: Interaction[KapelleBot]) -> None:
         await acknowledge(interaction)
         member = await member_of(interaction, self._application.moderation)
-        await answer(interaction, messages.queue(await self._application.jobs.mine(member), member.language))
+        await answer(interaction, answers.queue(await self._application.jobs.mine(member), member.language))
 
     @app_commands.command(name="cancel", description=_("Take back a piece that is not done yet"))
     @app_commands.describe(job=_("Which piece: its number"))
@@ -48,13 +49,13 @@ class Jobs(commands.Cog):
     async def cancel(self, interaction: Interaction[KapelleBot], job: Range[int, 1]) -> None:
         await acknowledge(interaction)
         member = await member_of(interaction, self._application.moderation)
-        await answer(interaction, messages.cancelled(await self._application.jobs.cancel(job, member), member.language))
+        await answer(interaction, answers.cancelled(await self._application.jobs.cancel(job, member), member.language))
 
     @cancel.autocomplete("job")
     async def _suggest_job(self, interaction: Interaction[KapelleBot], typed: str) -> list[Choice[int]]:
         member = await member_of(interaction, self._application.moderation)
         jobs = [queued.job for queued in await self._application.jobs.mine(member)]
-        return [Choice(name=messages.choice_of_job(job, member.language), value=job.id)
+        return [Choice(name=answers.choice_of_job(job, member.language), value=job.id)
                 for job in jobs if str(job.id).startswith(str(typed))][:MOST_CHOICES]
 
     @app_commands.command(name="quota", description=_("See what you may still ask for"))
@@ -64,7 +65,7 @@ class Jobs(commands.Cog):
         await acknowledge(interaction)
         member = await member_of(interaction, self._application.moderation)
         quota = await self._application.jobs.quota(member, place_of(interaction).channel_id)
-        await answer(interaction, messages.quota(quota, member.language))
+        await answer(interaction, answers.quota(quota, member.language))
 
     @app_commands.command(name="history", description=_("See what was made before"))
     @app_commands.describe(whose=_("Your pieces, or those of the whole class"))
@@ -88,7 +89,7 @@ class Jobs(commands.Cog):
         posted = await post_again(interaction, member, job, takes)
         if not posted:
             raise Refusal(Reason.NO_TAKE, number=number)
-        await answer(interaction, messages.posted_again(job.id, posted, member.language))
+        await answer(interaction, answers.posted_again(job.id, posted, member.language))
 
 
 class PageButton(ui.DynamicItem[ui.Button[Any]], template=OF_A_PAGE):
@@ -120,7 +121,7 @@ async def show_history(interaction: Interaction[KapelleBot], whose: str, page: i
         view.add_item(PageButton(whose, page - 1, text(member.language, "◀ Newer")))
     if page < pages:
         view.add_item(PageButton(whose, page + 1, text(member.language, "Older ▶")))
-    await answer(interaction, messages.history(jobs, page, pages, member.language), view)
+    await answer(interaction, answers.history(jobs, page, pages, member.language), view)
 
 
 async def setup(bot: KapelleBot) -> None:

@@ -8,12 +8,12 @@ from discord import AppCommandType, Interaction, Message, app_commands
 from discord.app_commands import AppCommandContext, AppInstallationType
 from discord.ext import commands
 
-from bot import messages
 from bot.discord.asking import acknowledge, answer
 from bot.discord.modals import Report, Template
 from bot.discord.people import job_for, member_of
 from bot.jobs.records import Job, Member
 from bot.jobs.refusals import Reason, Refusal
+from bot.messages import pieces
 
 if TYPE_CHECKING:
     from bot.discord.client import KapelleBot
@@ -47,7 +47,7 @@ class Menus(commands.Cog):
     async def copy_parameters(self, interaction: Interaction[KapelleBot], message: Message) -> None:
         await acknowledge(interaction)
         member, job, _ = await self._shown_in(message, interaction)
-        await answer(interaction, messages.parameters(job, member.language))
+        await answer(interaction, pieces.parameters(job, member.language))
 
     async def report(self, interaction: Interaction[KapelleBot], message: Message) -> None:
         member, job, number = await self._shown_in(message, interaction)

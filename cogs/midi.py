@@ -11,8 +11,8 @@ from discord.app_commands import locale_str as _
 from discord.ext import commands
 
 from bot.discord.asking import acknowledge, ask
-from bot.escaping import copyable
-from models.engines import LONGEST_TITLE, SEEDS, TAKES, TEMPERATURES, TOKENS
+from bot.messages.escaping import copyable
+from models.interface.midi import LONGEST_TITLE, SEEDS, TAKES, TEMPERATURES, TOKENS
 
 if TYPE_CHECKING:
     from bot.discord.client import KapelleBot

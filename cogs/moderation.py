@@ -10,9 +10,10 @@ from discord.app_commands import Choice, Range
 from discord.app_commands import locale_str as _
 from discord.ext import commands
 
-from bot import messages, reading
+from bot.discord import reading
 from bot.discord.asking import acknowledge, answer
 from bot.discord.people import member_of
+from bot.messages import moderators
 
 if TYPE_CHECKING:
     from bot.discord.client import KapelleBot
@@ -39,7 +40,7 @@ class Moderation(commands.GroupCog, group_name="kapelle", group_description=_("F
     @limits.command(name="show", description=_("See the limits of this server"))
     async def limits_show(self, interaction: Interaction[KapelleBot]) -> None:
         member = await self._begin(interaction)
-        await answer(interaction, messages.limits(await self._moderation.limits(member), member.language))
+        await answer(interaction, moderators.limits(await self._moderation.limits(member), member.language))
 
     @limits.command(name="set", description=_("Set or lift a limit of the server, a role or a channel"))
     @app_commands.describe(
@@ -62,7 +63,7 @@ class Moderation(commands.GroupCog, group_name="kapelle", group_description=_("F
         scope = reading.scope(role.id if role else None, channel.id if channel else None)
         wanted = reading.limit(limit, value)
         await self._moderation.set_limit(member, scope, limit, wanted)
-        await answer(interaction, messages.limit_set(scope, limit, wanted, member.language))
+        await answer(interaction, moderators.limit_set(scope, limit, wanted, member.language))
 
     @app_commands.command(name="pause", description=_("Accept nothing new and begin nothing"))
     async def pause(self, interaction: Interaction[KapelleBot]) -> None:
@@ -86,7 +87,7 @@ class Moderation(commands.GroupCog, group_name="kapelle", group_description=_("F
     @app_commands.describe(job=_("Which piece; left out, all that wait"))
     async def cancel(self, interaction: Interaction[KapelleBot], job: Range[int, 1] | None = None) -> None:
         member = await self._begin(interaction)
-        await answer(interaction, messages.many_cancelled(await self._moderation.cancel(member, job), member.language))
+        await answer(interaction, moderators.many_cancelled(await self._moderation.cancel(member, job), member.language))
 
     @app_commands.command(name="block", description=_("Let a member ask for nothing any more"))
     @app_commands.describe(member=_("Who"), reason=_("Why; moderators see it in the audit log"))
@@ -94,58 +95,58 @@ class Moderation(commands.GroupCog, group_name="kapelle", group_description=_("F
                     reason: Range[str, 0, LONGEST_REASON] = "") -> None:
         moderator = await self._begin(interaction)
         await self._moderation.block(moderator, member.id, reason)
-        await answer(interaction, messages.blocked(member.id, moderator.language))
+        await answer(interaction, moderators.blocked(member.id, moderator.language))
 
     @app_commands.command(name="unblock", description=_("Let a member ask for pieces again"))
     @app_commands.describe(member=_("Who"))
     async def unblock(self, interaction: Interaction[KapelleBot], member: discord.User) -> None:
         moderator = await self._begin(interaction)
         await self._moderation.unblock(moderator, member.id)
-        await answer(interaction, messages.unblocked(member.id, moderator.language))
+        await answer(interaction, moderators.unblocked(member.id, moderator.language))
 
     @words.command(name="add", description=_("Refuse titles and artists with a word"))
     @app_commands.describe(word=_("The word; with * at its end, all that begin with it"))
     async def words_add(self, interaction: Interaction[KapelleBot], word: Range[str, 1, LONGEST_WORD]) -> None:
         member = await self._begin(interaction)
         await self._moderation.add_word(member, word)
-        await answer(interaction, messages.word_added(word, member.language))
+        await answer(interaction, moderators.word_added(word, member.language))
 
     @words.command(name="remove", description=_("Allow a word again"))
     @app_commands.describe(word=_("The word, as it is in the list"))
     async def words_remove(self, interaction: Interaction[KapelleBot], word: Range[str, 1, LONGEST_WORD]) -> None:
         member = await self._begin(interaction)
         await self._moderation.remove_word(member, word)
-        await answer(interaction, messages.word_removed(word, member.language))
+        await answer(interaction, moderators.word_removed(word, member.language))
 
     @words.command(name="test", description=_("See whether a text would be refused"))
     @app_commands.describe(text=_("A title or an artist"))
     async def words_test(self, interaction: Interaction[KapelleBot], text: Range[str, 1, LONGEST_TRIED]) -> None:
         member = await self._begin(interaction)
-        await answer(interaction, messages.words_found(await self._moderation.test_word(member, text), member.language))
+        await answer(interaction, moderators.words_found(await self._moderation.test_word(member, text), member.language))
 
     @words.command(name="list", description=_("See the words that are refused"))
     async def words_list(self, interaction: Interaction[KapelleBot]) -> None:
         member = await self._begin(interaction)
-        await answer(interaction, messages.words(await self._moderation.words(member), member.language))
+        await answer(interaction, moderators.words(await self._moderation.words(member), member.language))
 
     @app_commands.command(name="audit", description=_("See what moderators changed"))
     @app_commands.describe(page=_("Which page; the first one is the newest"))
     async def audit(self, interaction: Interaction[KapelleBot], page: Range[int, 1, MOST_PAGES] = 1) -> None:
         member = await self._begin(interaction)
         entries, pages = await self._moderation.audit(member, page)
-        await answer(interaction, messages.audit(entries, min(page, pages), pages, member.language))
+        await answer(interaction, moderators.audit(entries, min(page, pages), pages, member.language))
 
     @app_commands.command(name="status", description=_("See how it goes on this server"))
     async def status(self, interaction: Interaction[KapelleBot]) -> None:
         member = await self._begin(interaction)
-        await answer(interaction, messages.status(await self._moderation.status(member), member.language))
+        await answer(interaction, moderators.status(await self._moderation.status(member), member.language))
 
     @app_commands.command(name="role", description=_("Make those with a role moderators too"))
     @app_commands.describe(role=_("Which role; left out, none"))
     async def role(self, interaction: Interaction[KapelleBot], role: discord.Role | None = None) -> None:
         member = await self._begin(interaction)
         await self._moderation.set_moderator_role(member, role.id if role else None)
-        await answer(interaction, messages.moderator_role_set(role.id if role else None, member.language))
+        await answer(interaction, moderators.moderator_role_set(role.id if role else None, member.language))
 
     async def _begin(self, interaction: Interaction[KapelleBot]) -> Member:
         """Acknowledge, and who asks; whether they may is the service's to say."""
@@ -153,7 +154,7 @@ class Moderation(commands.GroupCog, group_name="kapelle", group_description=_("F
         return await member_of(interaction, self._moderation)
 
     async def _show_state(self, interaction: Interaction[KapelleBot], member: Member) -> None:
-        await answer(interaction, messages.guild_state(await self._moderation.state(member.guild_id), member.language))
+        await answer(interaction, moderators.guild_state(await self._moderation.state(member.guild_id), member.language))
 
 
 async def setup(bot: KapelleBot) -> None:

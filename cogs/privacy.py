@@ -12,12 +12,12 @@ from discord import Interaction, app_commands, ui
 from discord.app_commands import locale_str as _
 from discord.ext import commands
 
-from bot import messages
 from bot.discord.asking import acknowledge, answer
 from bot.discord.buttons import OF_PRIVACY
 from bot.discord.errors import AnsweringView, answering
 from bot.discord.people import member_of
-from bot.languages import N_, language_of, text
+from bot.messages import answers
+from bot.messages.languages import N_, language_of, text
 
 if TYPE_CHECKING:
     from bot.discord.client import KapelleBot
@@ -35,7 +35,7 @@ class Privacy(commands.Cog):
     async def privacy(self, interaction: Interaction[KapelleBot]) -> None:
         await acknowledge(interaction)
         member = await member_of(interaction, interaction.client.application.moderation)
-        await answer(interaction, messages.privacy(member.language), _buttons(member.language, "export", "forget"))
+        await answer(interaction, answers.privacy(member.language), _buttons(member.language, "export", "forget"))
 
 
 class PrivacyButton(ui.DynamicItem[ui.Button[Any]], template=OF_PRIVACY):
@@ -60,16 +60,16 @@ class PrivacyButton(ui.DynamicItem[ui.Button[Any]], template=OF_PRIVACY):
         member = await member_of(interaction, application.moderation)
         kept = json.dumps(await application.jobs.export(member), ensure_ascii=False, indent=1)
         await interaction.edit_original_response(
-            content=messages.exported(member.language), attachments=[discord.File(io.BytesIO(kept.encode()), EXPORT)])
+            content=answers.exported(member.language), attachments=[discord.File(io.BytesIO(kept.encode()), EXPORT)])
 
     async def _forget(self, interaction: Interaction[KapelleBot]) -> None:
         language = language_of(interaction.locale)
-        await answer(interaction, messages.confirm_forgetting(language), _buttons(language, "erase"))
+        await answer(interaction, answers.confirm_forgetting(language), _buttons(language, "erase"))
 
     async def _erase(self, interaction: Interaction[KapelleBot]) -> None:
         application = interaction.client.application
         member = await member_of(interaction, application.moderation)
-        await answer(interaction, messages.forgotten(await application.jobs.forget(member), member.language))
+        await answer(interaction, answers.forgotten(await application.jobs.forget(member), member.language))
 
 
 def _buttons(language: str, *actions: str) -> ui.View:

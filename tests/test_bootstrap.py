@@ -18,7 +18,7 @@ import pytest
 
 import bootstrap
 from bootstrap import environment
-from bot.environments import CommandError, SetupError, State
+from bot.hosting.environments import CommandError, SetupError, State
 
 PROJECT = Path(bootstrap.__file__).parent
 
@@ -27,7 +27,7 @@ PROJECT = Path(bootstrap.__file__).parent
 def project(tmp_path: Path) -> Path:
     """A folder with the recipe's files and a finished `.venv`, as far as the stamp is concerned."""
     for name in bootstrap.RECIPE:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, tmp_path / name)
     made = bootstrap.environment(tmp_path)
     made.python.parent.mkdir(parents=True)

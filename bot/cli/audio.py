@@ -18,9 +18,9 @@ from bot.cli.terminal import say
 from models.errors import InputError
 
 if TYPE_CHECKING:
-    from bot.compose import Composition
     from bot.settings import Settings
-    from models.musicgen.request import AudioPlan, AudioTake
+    from bot.takes.compose import Composition
+    from models.interface.audio import AudioPlan, AudioTake
 
 RuntimeOption = Literal["transformers", "audiocraft"]
 
@@ -50,7 +50,7 @@ def audio(
     from bot.settings import read_settings
     settings = read_settings()
     settings.limit_threads()
-    from models.musicgen.request import AudioRequest
+    from models.interface.audio import AudioRequest
 
     if any("\ud800" <= character <= "\udfff" for character in prompt):
         raise InputError("the prompt is not valid UTF-8 text")
@@ -62,7 +62,7 @@ def audio(
     if runtime == "audiocraft":
         _go_over_to_audiocraft(settings)
 
-    from bot.render import Desk
+    from bot.takes.render import Desk
 
     desk = Desk(out or settings.out, sound_format, settings.soundfont)
     desk.check(request)
@@ -77,8 +77,8 @@ def chosen(
     model: str | None, *, stereo: bool, melody: bool, runtime: RuntimeOption, settings: Settings,
 ) -> tuple[str, Path | None]:
     """The engine that is meant, and the folder of its model where one was named. Raises InputError."""
-    from models.engines import AUDIOCRAFT, COMPOSED, ENGINES
-    from models.musicgen.audiocraft_models import why_not
+    from models.engines.audiocraft.published import why_not
+    from models.engines.registry import AUDIOCRAFT, COMPOSED, ENGINES
     folder = Path(model) if model and (os.sep in model or Path(model).is_dir()) else None
     if folder is not None:
         name = folder.resolve().name
@@ -104,7 +104,7 @@ def chosen(
 
 def _go_over_to_audiocraft(settings: Settings) -> None:
     """Go on as the same command in the environment of audiocraft, unless that is where we are."""
-    from bot.audiocraft import command, interpreter
+    from bot.hosting.audiocraft import command, interpreter
     if Path(sys.executable) != interpreter(settings):
         words = command(settings, "bot")
         os.execv(words[0], [*words, *sys.argv[1:]])

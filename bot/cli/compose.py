@@ -37,8 +37,8 @@ def compose(
     settings = read_settings()
     settings.limit_threads()
     from bot.cli.summary import document, print_summary
-    from bot.render import Desk
-    from models.engines import ComposeRequest
+    from bot.takes.render import Desk
+    from models.interface.midi import ComposeRequest
 
     for name, text in (("title", title), ("artist", artist)):
         if any("\ud800" <= character <= "\udfff" for character in text):

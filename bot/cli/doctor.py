@@ -136,7 +136,7 @@ def _soundfont(configured: Path | None) -> Finding:
         remedy = f"{sys.executable} -m pip install --force-reinstall --no-deps pretty_midi"
 
     def look() -> str:
-        from models.rendering.sound import check_soundfont, default_soundfont
+        from models.sound.rendering.sound import check_soundfont, default_soundfont
         path = default_soundfont() if configured is None else check_soundfont(configured)
         return f"{path} ({path.stat().st_size / 1e6:.0f} MB)"
 
@@ -145,7 +145,7 @@ def _soundfont(configured: Path | None) -> Finding:
 
 def _space(out: Path) -> Finding:
     def look() -> str:
-        from bot.takes import Shelf
+        from bot.takes.shelf import Shelf
         free = Shelf(out).free_bytes() / 1e6
         if free < _SPACE_MB:
             raise KapelleError(f"{free:.0f} MB left in {out.absolute()}, {_SPACE_MB} MB are wanted")
@@ -160,8 +160,8 @@ def _models(settings: Settings) -> Iterator[Finding]:
     Of MusicGen those are told of that are there or named in the settings.
     """
     from bot.cli.models import installed
-    from models.engines import AUDIOCRAFT, ENGINES
-    from models.musicgen.published import PUBLISHED
+    from models.engines.musicgen.published import PUBLISHED
+    from models.engines.registry import AUDIOCRAFT, ENGINES
     offered = set(settings.engines) if settings.discord_token else set()
     found = [one for one in installed(settings.data)
              if one.name not in PUBLISHED or not one.missing or one.name in settings.engines]
@@ -176,5 +176,5 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 
 def _audiocraft(settings: Settings) -> str:
-    from bot.audiocraft import interpreter
+    from bot.hosting.audiocraft import interpreter
     return str(interpreter(settings))

@@ -58,7 +58,7 @@ def examine_server(settings: Settings, *, online: bool) -> Iterator[Finding]:
 
 
 def _discord(settings: Settings, *, online: bool) -> Iterator[Finding]:
-    from bot.invite import application_of
+    from bot.discord.invite import application_of
     token = settings.discord_token.get_secret_value().strip() if settings.discord_token else ""
     if not token:
         remedy = f"make an application at {_PORTAL} and put its bot's token into .env: DISCORD_TOKEN=..."
@@ -88,7 +88,7 @@ def _discord(settings: Settings, *, online: bool) -> Iterator[Finding]:
 
 
 def _invitation(application: int) -> str:
-    from bot.invite import invite_url, permissions_asked_for
+    from bot.discord.invite import invite_url, permissions_asked_for
     return f"permissions {permissions_asked_for()}: {invite_url(application)}"
 
 

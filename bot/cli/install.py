@@ -21,6 +21,6 @@ def audiocraft() -> None:
     It runs AudioGen, MAGNeT and MultiBand Diffusion, and MusicGen as its authors published it. Takes some minutes
     and 2 GB, or 10 GB with CUDA; an installation that was interrupted starts over.
     """
-    from bot.audiocraft import install as into_its_own
+    from bot.hosting.audiocraft import install as into_its_own
     from bot.settings import read_settings
     typer.echo(into_its_own(read_settings(), say))

@@ -9,9 +9,9 @@ from bot.cli.named import named_by_the_user
 from bot.cli.terminal import StoppedError
 
 if TYPE_CHECKING:
-    from bot.compose import Composition, Event
-    from bot.render import AnyRequest, Desk
     from bot.settings import Settings
+    from bot.takes.compose import Composition, Event
+    from bot.takes.render import AnyRequest, Desk
 
 
 def make(engine: str, model: Path | None, request: AnyRequest, desk: Desk, settings: Settings) -> Composition[Any, Any]:
@@ -20,8 +20,8 @@ def make(engine: str, model: Path | None, request: AnyRequest, desk: Desk, setti
     Raises KapelleError, and StoppedError after Ctrl-C, which says what is complete.
     """
     from bot.cli.progress import progress
-    from bot.compose import Finished, Planned, compose
-    from models.engines import load_engine
+    from bot.takes.compose import Finished, Planned, compose
+    from models.engines.registry import load_engine
 
     ready: list[int] = []
     folder: Path | None = None

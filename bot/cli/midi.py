@@ -23,8 +23,8 @@ def encode(
 
     The vocabulary is that of Los Angeles Music Composer; notes it has no instrument for are counted on stderr.
     """
-    from models.score.midi import read_midi
-    from models.vocabulary.los_angeles import encode as to_ids
+    from models.music.score.midi import read_midi
+    from models.music.vocabulary.los_angeles import encode as to_ids
 
     encoded = to_ids(read_midi(file, compat=compat), nearest=nearest)
     typer.echo(json.dumps(encoded.ids))
@@ -45,10 +45,10 @@ def render(
     """Make a sound and a picture from a MIDI file."""
     from bot.settings import read_settings
     settings = read_settings()
-    from bot.takes import opened, together
-    from models.rendering.roll import draw_roll
-    from models.rendering.sound import render_sound
-    from models.score.midi import read_midi
+    from bot.takes.shelf import opened, together
+    from models.music.score.midi import read_midi
+    from models.sound.rendering.roll import draw_roll
+    from models.sound.rendering.sound import render_sound
 
     score = read_midi(file)
     with opened(out or file.parent) as folder:
@@ -63,7 +63,7 @@ def render(
 
 def _free_names(folder: Path, stem: str, sound_format: str) -> dict[str, str]:
     """Names for the files that no other file in the folder has."""
-    from bot.takes import numbered
+    from bot.takes.shelf import numbered
     taken = {path.name for path in folder.iterdir()}
     for number in count(1):
         free = numbered(stem, number)

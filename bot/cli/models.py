@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-import models.pocket
+import models.engines.pocket
 from bot.cli.named import named_by_the_user
 from bot.cli.terminal import say
 from models.errors import CheckpointError, InputError
@@ -28,8 +28,8 @@ def fetch(name: Annotated[str, typer.Argument(help="As `kapelle models list` nam
     """
     from bot.settings import read_settings
     data = read_settings().data
-    from models.checkpoints.fetch import Ahead
-    from models.checkpoints.fetch import fetch as get
+    from models.fetching.fetch import Ahead
+    from models.fetching.fetch import fetch as get
 
     def tell(ahead: Ahead) -> None:
         if ahead.licence:
@@ -112,18 +112,18 @@ class Installed:
 
 def installed(data: Path) -> list[Installed]:
     """The pocket model and every published one. The weights are not read."""
-    from models.checkpoints.sources import SOURCES
-    shipped = Path(models.pocket.__file__).with_name("model")  # spelled out: doctor must work where torch does not
+    from models.fetching.sources import SOURCES
+    shipped = Path(models.engines.pocket.__file__).with_name("model")  # spelled out: doctor must work where torch does not
     return [
-        _installed("pocket", "the model of Kapelle's own", shipped, "git checkout -- models/pocket/model"),
+        _installed("pocket", "the model of Kapelle's own", shipped, "git checkout -- models/engines/pocket/model"),
         *(_installed(name, source.about, data / name, f"kapelle models fetch {name}")
           for name, source in SOURCES.items()),
     ]
 
 
 def _installed(name: str, about: str, folder: Path, remedy: str) -> Installed:
-    from models.checkpoints.hub import CONFIG, weights_in
-    from models.musicgen.published import PUBLISHED, is_here
+    from models.engines.musicgen.published import PUBLISHED, is_here
+    from models.fetching.hub import CONFIG, weights_in
     if weights := weights_in(folder):
         size = sum(path.stat().st_size for path in weights)
         return Installed(name, f"{size / 1e6:,.0f} MB in {folder} ({about})")

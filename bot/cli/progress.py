@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from bot.cli.terminal import say, shown
-from bot.compose import Decoded, Event, Finished, Interrupted, Planned, Stepped
+from bot.takes.compose import Decoded, Event, Finished, Interrupted, Planned, Stepped
 
 _MARKS = 4  # lines about the decoding of a composition
 

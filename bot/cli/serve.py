@@ -19,7 +19,7 @@ def run() -> None:
 
     Settings come from the environment and `.env`; `kapelle doctor` checks them.
     """
-    from bot.logs import set_up_logs
+    from bot.hosting.logs import set_up_logs
     from bot.settings import read_settings
 
     settings = read_settings()
@@ -36,8 +36,8 @@ def run() -> None:
 async def _serve(settings: Settings, token: str) -> None:
     from bot.application import opened
     from bot.discord.client import KapelleBot
-    from bot.health import HealthServer
-    from bot.languages import speak_to_others
+    from bot.hosting.health import HealthServer
+    from bot.messages.languages import speak_to_others
 
     speak_to_others(settings.language)
     stopping = asyncio.Event()

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bot.cli.terminal import shown
-from bot.compose import Composition
-from models.engines import Plan, Take
-from models.pocket.attributes import TONICS, Attributes
+from bot.takes.compose import Composition
+from models.interface.midi import Plan, Take
+from models.music.attributes import TONICS, Attributes
 
 _SOURCES = {  # an engine's words for where an attribute is from -> ours
     "stated": "as you asked", "title": "from the matched title", "form": "usual for the form",

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 
-from bot import messages
 from bot.discord.people import member_of, place_of
 from bot.discord.permissions import preflight
 from bot.discord.retry import patiently, reason
 from bot.discord.uploads import uploaded
+from bot.messages import answers
 
 if TYPE_CHECKING:
-    from bot.discord.client import KapelleBot
+    from bot.discord.bot import ApplicationBot
 
 PATIENCE_S = 60.0  # with the answer to a member
 _log = logging.getLogger("kapelle.discord")
@@ -35,7 +35,7 @@ async def answer(interaction: discord.Interaction[Any], content: str, view: disc
 
 
 async def ask(
-        interaction: discord.Interaction[KapelleBot], parameters: Mapping[str, Any], *, kind: str = "midi",
+        interaction: discord.Interaction[ApplicationBot], parameters: Mapping[str, Any], *, kind: str = "midi",
         engine: str | None = None, parent_id: int | None = None, inputs: Mapping[str, bytes] | None = None,
         attached: Mapping[str, discord.Attachment | None] | None = None) -> None:
     """Accept a job of whoever asks, on their quota, and say so. `engine`: the usual one of the kind where none is named.
@@ -51,7 +51,7 @@ async def ask(
     queued = await application.jobs.submit(
         kind, engine, parameters, member, place_of(interaction), parent_id=parent_id, inputs=inputs)
     try:
-        await answer(interaction, messages.accepted(queued, member.language))
+        await answer(interaction, answers.accepted(queued, member.language))
     except Exception as error:  # it is accepted all the same, and its thread will say so
         _log.warning("the owner of job %d was not answered (%s)", queued.job.id, reason(error),
                      exc_info=not isinstance(error, discord.DiscordException | OSError))

@@ -12,7 +12,7 @@ from bot.discord.posts import file_stem
 
 if TYPE_CHECKING:
     from bot.jobs.records import Job
-    from bot.spool import Spool
+    from bot.takes.spool import Spool
 
 _SMALLEST_FIRST = ("midi", "roll", "wave", "sound", "video")
 _OVERHEAD = 4096  # bytes of the request beside the archive

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Self
 import discord
 from discord import ui
 
-from bot import messages
 from bot.discord.asking import acknowledge, answer, ask
 from bot.discord.bundle import bundle
 from bot.discord.errors import AnsweringView, answering
@@ -29,14 +28,15 @@ from bot.discord.threads import ARCHIVED, take_from_archive
 from bot.discord.uploads import carried_on, inputs_of
 from bot.jobs.records import Job, Member, TakeState
 from bot.jobs.refusals import Reason, Refusal
-from bot.languages import N_, text
+from bot.messages import answers
+from bot.messages.languages import N_, text
 
 if TYPE_CHECKING:
     from discord.ext import commands
 
-    from bot.discord.client import KapelleBot
+    from bot.discord.bot import ApplicationBot
 
-    Press = discord.Interaction[KapelleBot]
+    Press = discord.Interaction[ApplicationBot]
 
 # The custom_ids there are; anything else that begins as they do was made by somebody else.
 OF_A_JOB = (r"k:(?P<action>again|vary|fav|zip|delete|erase|report|melody|audio):(?P<job>[1-9][0-9]{0,17})"
@@ -182,7 +182,7 @@ async def _favourite(press: Press, job_id: int, take: int | None) -> None:
         for number in numbers:
             if not marked[number]:
                 await jobs.favourite(job.id, number, member)
-    await answer(press, messages.favourite(take, any(marked.values()), member.language))
+    await answer(press, answers.favourite(take, any(marked.values()), member.language))
 
 
 async def _zip(press: Press, job_id: int, take: int | None) -> None:
@@ -192,7 +192,7 @@ async def _zip(press: Press, job_id: int, take: int | None) -> None:
     if packed is None:
         raise Refusal(Reason.NO_TAKE, number=job.id)
     await press.edit_original_response(
-        content=messages.all_files(job, packed.left_out, member.language),
+        content=answers.all_files(job, packed.left_out, member.language),
         attachments=[discord.File(io.BytesIO(packed.contents), packed.name)])
 
 
@@ -203,7 +203,7 @@ async def _delete(press: Press, job_id: int, take: int | None) -> None:
         raise Refusal(Reason.NOT_YOURS)
     view = AnsweringView(timeout=None)
     view.add_item(JobButton("erase", job.id, language=member.language))
-    await answer(press, messages.confirm_deleting(job, member.language), view)
+    await answer(press, answers.confirm_deleting(job, member.language), view)
 
 
 async def _erase(press: Press, job_id: int, take: int | None) -> None:
@@ -212,10 +212,10 @@ async def _erase(press: Press, job_id: int, take: int | None) -> None:
     copies = await press.client.application.ledger.copies(job.id)
     job = await press.client.application.jobs.delete(job.id, member)  # as it last was: more may have been posted meanwhile
     await _take_down(press.client, job, copies)
-    await answer(press, messages.deleted(job.id, member.language))
+    await answer(press, answers.deleted(job.id, member.language))
 
 
-async def _take_down(bot: KapelleBot, job: Job, copies: Sequence[tuple[int, int]]) -> None:
+async def _take_down(bot: ApplicationBot, job: Job, copies: Sequence[tuple[int, int]]) -> None:
     """Delete the messages of a job, as far as they are still there. `copies`: channel and message of each."""
     posted = (job.card_id, *(take.message_id for take in job.takes))
     for channel_id, message_id in (*((job.thread_id, message_id) for message_id in posted), *copies):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import discord
 from discord import app_commands
-from discord.ext import commands
 
 from bot.discord import buttons, errors
+from bot.discord.bot import ApplicationBot
 from bot.discord.connection import connector
 from bot.discord.delivery import Delivery
 from bot.discord.registration import register
@@ -35,24 +35,18 @@ class AdmissionError(KapelleError):
     """Discord does not let the bot in, and waiting does not help."""
 
 
-class KapelleBot(commands.Bot):
+class KapelleBot(ApplicationBot):
     """The bot's user on Discord. It reads no messages: everything comes as an interaction."""
 
     def __init__(self, application: Application) -> None:
         super().__init__(
-            command_prefix=(), help_command=None, intents=discord.Intents(guilds=True),
+            application, command_prefix=(), help_command=None, intents=discord.Intents(guilds=True),
             allowed_mentions=discord.AllowedMentions.none(), member_cache_flags=discord.MemberCacheFlags.none(),
             chunk_guilds_at_startup=False, max_messages=None, http_trace=punctual(),
             allowed_contexts=app_commands.AppCommandContext(guild=True),
             allowed_installs=app_commands.AppInstallationType(guild=True))
-        self._parts = application
         self._tasks: list[asyncio.Task[None]] = []
         self._delivering: asyncio.Task[None] | None = None
-
-    @property
-    def application(self) -> Application:  # type: ignore[override] # the library's is what Discord knows of it
-        """The parts of Kapelle that commands call."""
-        return self._parts
 
     async def serve(self, token: str) -> None:
         """Be on Discord until closed or cancelled. To be called once. What ends the delivery by an error ends it, too.

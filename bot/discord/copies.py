@@ -17,14 +17,14 @@ from bot.jobs.guilds import is_blocked
 from bot.jobs.refusals import Reason, Refusal
 
 if TYPE_CHECKING:
-    from bot.discord.client import KapelleBot
+    from bot.discord.bot import ApplicationBot
     from bot.jobs.records import Job, Member, TakeRecord
 
 PATIENCE_S = 60.0  # with each message
 
 
 async def post_again(
-        interaction: discord.Interaction[KapelleBot], member: Member, job: Job, takes: Sequence[TakeRecord]) -> int:
+        interaction: discord.Interaction[ApplicationBot], member: Member, job: Job, takes: Sequence[TakeRecord]) -> int:
     """How many of the takes are posted now where the member asks; those without files are left out.
 
     Raises Refusal where the bot may not post, or the member may not have it post.
@@ -47,7 +47,7 @@ async def post_again(
     return posted
 
 
-async def _post(interaction: discord.Interaction[KapelleBot], member: Member, job: Job, take: TakeRecord) -> None:
+async def _post(interaction: discord.Interaction[ApplicationBot], member: Member, job: Job, take: TakeRecord) -> None:
     bot, application = interaction.client, interaction.client.application
     where = bot.get_partial_messageable(interaction.channel_id or 0, guild_id=interaction.guild_id)
 

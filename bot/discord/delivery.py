@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import discord
 
-from bot import messages
 from bot.discord import card as pacing
 from bot.discord.buttons import buttons_of
 from bot.discord.card import CardPace, interval_s, too_old
@@ -24,10 +23,11 @@ from bot.discord.posts import Post, card_nonce, holds_take, is_card, note_nonce,
 from bot.discord.retry import EDITED_TOO_OFTEN, FIRST_WAIT_S, passing, patiently, reason
 from bot.discord.sending import FilesGoneError, sent
 from bot.discord.threads import ARCHIVED, UNKNOWN_MESSAGE, failure_of, open_thread, our_messages, take_from_archive
+from bot.hosting.logs import job_context
 from bot.jobs.ledger import LedgerError
 from bot.jobs.records import Job, JobState, TakeState
 from bot.jobs.refusals import Failure
-from bot.logs import job_context
+from bot.messages import pieces
 from models.errors import KapelleError
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class _JobDelivery:
 
     async def _note(self, job: Job) -> None:
         """In a direct message, or in the channel where it was asked for if the owner takes none."""
-        content = messages.card(job, None, None, (), job.language)
+        content = pieces.card(job, None, None, (), job.language)
 
         async def directly() -> None:
             conversation = await self._bot.create_dm(discord.Object(job.owner_id))
@@ -330,7 +330,7 @@ class _JobDelivery:
         queued = await self._parts.jobs.place(job.id) if job.state is JobState.QUEUED else None
         progress = self._parts.progress(job.id)
         place, wait = (queued.place, queued.wait) if queued is not None else (None, None)
-        return messages.card(job, place, wait, progress.shares if progress is not None else (), job.language)
+        return pieces.card(job, place, wait, progress.shares if progress is not None else (), job.language)
 
     async def _write_card(self, job: Job, content: str) -> None:
         """Edit the card, or post one where there is none, it was deleted or it is too old to be edited."""

@@ -12,11 +12,11 @@ import aiohttp
 import discord
 from discord import app_commands, ui
 
-from bot import messages
 from bot.discord import permissions
 from bot.jobs.ledger import LedgerError
 from bot.jobs.refusals import Reason, Refusal
-from bot.languages import language_of
+from bot.messages import refusals
+from bot.messages.languages import language_of
 
 if TYPE_CHECKING:
     from discord.ext import commands
@@ -71,10 +71,10 @@ def explain(error: BaseException, language: str) -> str:
     cause = _unwrapped(error)
     refusal = _refusal(cause)
     if refusal is not None:
-        return messages.refusal(refusal, language)
+        return refusals.refusal(refusal, language)
     number = secrets.token_hex(3)
     _log.error("error %s", number, exc_info=(type(cause), cause, cause.__traceback__))
-    return messages.unforeseen(number, language)
+    return refusals.unforeseen(number, language)
 
 
 def _unwrapped(error: BaseException) -> BaseException:

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import ui
 
-from bot import messages, reading
+from bot.discord import reading
 from bot.discord.asking import acknowledge, answer, ask
 from bot.discord.errors import AnsweringModal
 from bot.discord.people import member_of
 from bot.discord.uploads import file_of, inputs_of
 from bot.jobs.records import Job
-from bot.languages import text
-from models.engines import LONGEST_TITLE, TAKES, TEMPERATURES, TOKENS
-from models.musicgen.request import GUIDANCES, LONGEST_PROMPT, SECONDS
-from models.musicgen.request import TAKES as AUDIO_TAKES
-from models.musicgen.request import TEMPERATURES as AUDIO_TEMPERATURES
+from bot.messages import answers, wording
+from bot.messages.languages import text
+from models.interface.audio import GUIDANCES, LONGEST_PROMPT, SECONDS
+from models.interface.audio import TAKES as AUDIO_TAKES
+from models.interface.audio import TEMPERATURES as AUDIO_TEMPERATURES
+from models.interface.midi import LONGEST_TITLE, TAKES, TEMPERATURES, TOKENS
 
 if TYPE_CHECKING:
-    from bot.discord.client import KapelleBot
+    from bot.discord.bot import ApplicationBot
 
 LIFE_S = 900.0  # as long as Discord would take an answer to it
 LONGEST_REPORT = 500
@@ -47,12 +48,12 @@ class Vary(_Window):
         self._temperature = _ask_for_temperature(self, job, language)
         self._length = _ask_for_length(self, job, language)
         if job.kind == "audio":
-            low, high = (messages.number(value, language) for value in GUIDANCES)
+            low, high = (wording.number(value, language) for value in GUIDANCES)
             self._guidance = self.ask_for(
                 "guidance", text(language, "Guidance ({least} to {most})", least=low, most=high),
-                messages.number(float(job.parameters["guidance"]), language))
+                wording.number(float(job.parameters["guidance"]), language))
 
-    async def on_submit(self, interaction: discord.Interaction[KapelleBot]) -> None:  # type: ignore[override]
+    async def on_submit(self, interaction: discord.Interaction[ApplicationBot]) -> None:  # type: ignore[override]
         await acknowledge(interaction)
         changed: dict[str, Any] = {
             "temperature": reading.decimal("temperature", self._temperature.value), **_length(self._job, self._length)}
@@ -74,7 +75,7 @@ class Follow(_Window):
             style=discord.TextStyle.paragraph)
         self._seconds = self.ask_for("seconds", _seconds_label(language), "10")
 
-    async def on_submit(self, interaction: discord.Interaction[KapelleBot]) -> None:  # type: ignore[override]
+    async def on_submit(self, interaction: discord.Interaction[ApplicationBot]) -> None:  # type: ignore[override]
         await acknowledge(interaction)
         spool = interaction.client.application.spool
         await ask(
@@ -102,7 +103,7 @@ class Template(_Window):
             "takes", text(language, "Takes ({least} to {most})", least=TAKES.start, most=most), str(asked["takes"]))
         self._temperature = _ask_for_temperature(self, job, language)
 
-    async def on_submit(self, interaction: discord.Interaction[KapelleBot]) -> None:  # type: ignore[override]
+    async def on_submit(self, interaction: discord.Interaction[ApplicationBot]) -> None:  # type: ignore[override]
         await acknowledge(interaction)
         kept = {name: value for name, value in self._job.parameters.items() if name != "seed"}
         await ask(interaction, {
@@ -125,19 +126,19 @@ class Report(_Window):
         self._reason = self.ask_for("reason", text(language, "What is wrong with it?"), longest=LONGEST_REPORT,
                                      style=discord.TextStyle.paragraph)
 
-    async def on_submit(self, interaction: discord.Interaction[KapelleBot]) -> None:  # type: ignore[override]
+    async def on_submit(self, interaction: discord.Interaction[ApplicationBot]) -> None:  # type: ignore[override]
         await acknowledge(interaction)
         application = interaction.client.application
         member = await member_of(interaction, application.moderation)
         await application.jobs.report(self._job_id, self._number, member, self._reason.value)
-        await answer(interaction, messages.reported(member.language))
+        await answer(interaction, answers.reported(member.language))
 
 
 def _ask_for_length(window: _Window, job: Job, language: str) -> ui.TextInput[Any]:
     if job.kind == "midi":
         label = text(language, "Tokens ({least} to {most})", least=TOKENS.start, most=TOKENS.stop - 1)
         return window.ask_for("tokens", label, str(job.parameters["tokens"]))
-    return window.ask_for("seconds", _seconds_label(language), messages.number(float(job.parameters["seconds"]), language))
+    return window.ask_for("seconds", _seconds_label(language), wording.number(float(job.parameters["seconds"]), language))
 
 
 def _length(job: Job, field: ui.TextInput[Any]) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def _seconds_label(language: str) -> str:
 
 
 def _ask_for_temperature(window: _Window, job: Job, language: str) -> ui.TextInput[Any]:
-    low, high = (messages.number(value, language) for value in (TEMPERATURES if job.kind == "midi" else AUDIO_TEMPERATURES))
+    low, high = (wording.number(value, language) for value in (TEMPERATURES if job.kind == "midi" else AUDIO_TEMPERATURES))
     return window.ask_for(
         "temperature", text(language, "Temperature ({least} to {most})", least=low, most=high),
-        messages.number(float(job.parameters["temperature"]), language))
+        wording.number(float(job.parameters["temperature"]), language))

@@ -8,10 +8,10 @@ import discord
 
 from bot.jobs.records import Job, Member, Place
 from bot.jobs.refusals import Reason, Refusal
-from bot.languages import language_of
+from bot.messages.languages import language_of
 
 if TYPE_CHECKING:
-    from bot.discord.client import KapelleBot
+    from bot.discord.bot import ApplicationBot
     from bot.jobs.moderation import Moderation
 
 
@@ -28,7 +28,7 @@ async def member_of(interaction: discord.Interaction, moderation: Moderation) ->
     return Member(interaction.guild_id, user.id, role_ids, moderator, language_of(str(interaction.locale)))
 
 
-async def job_for(interaction: discord.Interaction[KapelleBot], job_id: int, member: Member) -> Job:
+async def job_for(interaction: discord.Interaction[ApplicationBot], job_id: int, member: Member) -> Job:
     """A job that the member may see; any other is refused as if it were not there. Raises Refusal(NO_JOB)."""
     job = await interaction.client.application.jobs.job(job_id, member)
     if not may_see(interaction, job, member):

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot import messages
 from bot.discord.fitting import fitted
-from bot.escaping import visible
-from bot.languages import text
-from bot.takes import slug
-from models.engines import COMPOSED
+from bot.jobs.texts import visible
+from bot.messages import pieces
+from bot.messages.languages import text
+from bot.takes.shelf import slug
+from models.engines.registry import COMPOSED
 
 if TYPE_CHECKING:
     from bot.jobs.records import Job, TakeRecord
-    from bot.spool import Spool
+    from bot.takes.spool import Spool
 
 LONGEST_CONTENT = 2000
 LONGEST_ALT_TEXT = 1024
@@ -68,7 +68,7 @@ async def take_post(job: Job, take: TakeRecord, spool: Spool, limit: int, langua
     if "sound" in names:
         sound = await fitted(await spool.read(job.id, take.files["sound"]), limit)
         if sound is None:
-            notes.append(messages.sound_left_out(job, language))
+            notes.append(pieces.sound_left_out(job, language))
         else:
             attachments.append(Attachment(names["sound"], sound))
     if "midi" in names:
@@ -85,7 +85,7 @@ async def take_post(job: Job, take: TakeRecord, spool: Spool, limit: int, langua
             notes.append(text(language, "The video is too large to be uploaded here, so it is missing."))
         else:
             attachments.append(Attachment(names["video"], video))
-    content = _joined([messages.take_caption(job, take, language), messages.parameters(job, language), *notes])
+    content = _joined([pieces.take_caption(job, take, language), pieces.parameters(job, language), *notes])
     return Post(content, tuple(attachments))
 
 

@@ -12,7 +12,7 @@ from models.errors import KapelleError
 
 if TYPE_CHECKING:
     from bot.jobs.records import Job, TakeRecord
-    from bot.spool import Spool
+    from bot.takes.spool import Spool
 
 _TRIES = 4  # each with smaller files
 _TOO_LARGE, _TOO_LARGE_STATUS = 40005, 413

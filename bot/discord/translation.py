@@ -5,7 +5,7 @@ from __future__ import annotations
 from discord import Locale, app_commands
 from discord.app_commands import TranslationContextLocation as Location
 
-from bot.languages import C_, LANGUAGES, language_of, text, word
+from bot.messages.languages import C_, LANGUAGES, language_of, text, word
 
 # As mentions of commands are not translated, neither are their names.
 _NAMES = frozenset({Location.command_name, Location.group_name})

@@ -9,12 +9,12 @@ import aiohttp
 import discord
 
 from bot.jobs.refusals import Reason, Refusal
-from models.audio.limits import LARGEST_BYTES, MOST_SECONDS
 from models.errors import KapelleError
+from models.sound.audio.limits import LARGEST_BYTES, MOST_SECONDS
 
 if TYPE_CHECKING:
     from bot.jobs.records import Job
-    from bot.spool import Spool
+    from bot.takes.spool import Spool
 
 MOST_NOTES = 4096  # of a piece that is carried on
 

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import selectinload
 
-from bot.jobs import quota
 from bot.jobs.changes import Changes
 from bot.jobs.database import Database, LedgerError
-from bot.jobs.records import Job, JobState, TakeRecord, TakeState
+from bot.jobs.records import Job, JobState, TakeState
 from bot.jobs.refusals import Failure
-from bot.jobs.tables import CopyRow, EventRow, FavouriteRow, GuildRow, JobRow, SpeedRow, TakeRow
+from bot.jobs.tables import CopyRow, FavouriteRow, GuildRow, JobRow, SpeedRow, TakeRow
+from bot.jobs.transaction import Transaction, at_work, record_of, row_of, strikes_of, take_of
 
-__all__ = ["Ledger", "LedgerError", "Line", "Transaction"]
+__all__ = ["Ledger", "LedgerError", "Line"]
 
 SPEEDS_KEPT = 20  # jobs of an engine
 _LATELY = timedelta(hours=1)
 _MOST_CHANGED = 500  # jobs read one by one; databases bound the length of a list
-_NOT_CHARGED_TO_US = frozenset({Failure.REFUSED})
-_LARGEST_JOB_ID = 2**31 - 1
 _LARGEST_ID = 2**63 - 1  # Discord's fit in
 # Where many are read: objects that SQLAlchemy watches over take three times as long, and the event loop stands still for it.
 _COLUMNS = tuple(JobRow.__table__.columns)
@@ -45,45 +42,6 @@ class Line:
     at_work: tuple[Job, ...]
     paused: frozenset[int]
     begun: Mapping[int, datetime]  # when the last job of those who wait was begun, if that was lately
-
-
-@dataclass
-class Transaction:
-    """Changes that are written together or not at all. Jobs named as changed are published afterwards."""
-
-    session: AsyncSession
-    now: datetime
-    touched: dict[int, None] = field(default_factory=dict)
-    entered: list[JobState] = field(default_factory=list)
-
-    async def job(self, job_id: int) -> JobRow | None:
-        """A job to be changed, with its takes."""
-        return await _row(self.session, job_id)
-
-    def changed(self, job_id: int) -> None:
-        self.touched[job_id] = None
-
-    def enter(self, row: JobRow, state: JobState) -> None:
-        """Bring a job into a state."""
-        row.state = state.value
-        row.started_at = self.now if state is JobState.RUNNING else None if state is JobState.QUEUED else row.started_at
-        row.ended_at = self.now if state.over else None
-        self.session.add(EventRow(job_id=row.id, state=state.value, at=self.now))
-        self.entered.append(state)
-        self.changed(row.id)
-
-    async def cancel(self, row: JobRow) -> bool:
-        """Whether it was not over yet. Quota is given back where it waited."""
-        state = JobState(row.state)
-        if state.over:
-            return False
-        if state is JobState.QUEUED:
-            await quota.give_back(self.session, row)
-        self.enter(row, JobState.CANCELLED)
-        return True
-
-    def record(self, row: JobRow) -> Job:
-        return _job(row, self.now, row.takes)
 
 
 class Ledger:
@@ -139,8 +97,8 @@ class Ledger:
 
     async def job(self, job_id: int) -> Job | None:
         async with self.read() as session:
-            row = await _row(session, job_id)
-            return _job(row, self.now(), row.takes) if row else None
+            row = await row_of(session, job_id)
+            return record_of(row, self.now(), row.takes) if row else None
 
     async def jobs(
         self, *states: JobState, guild_id: int | None = None, owner_id: int | None = None,
@@ -156,7 +114,7 @@ class Ledger:
                 theirs = select(*_TAKE_COLUMNS).where(TakeRow.job_id.in_(select(wanted.subquery().c.id)))
                 for take in await session.execute(theirs.order_by(TakeRow.number)):
                     takes.setdefault(take.job_id, []).append(take)
-        return [_job(row, self.now(), takes.get(row.id, ())) for row in rows]
+        return [record_of(row, self.now(), takes.get(row.id, ())) for row in rows]
 
     async def count(self, *states: JobState, guild_id: int | None = None, owner_id: int | None = None) -> int:
         async with self.read() as session:
@@ -178,7 +136,7 @@ class Ledger:
         else:
             before = {}
         async with self.read() as session:
-            found = {row.id: _job(row, self.now(), ()) for row in await session.execute(wanted)}
+            found = {row.id: record_of(row, self.now(), ()) for row in await session.execute(wanted)}
             known = {job_id: job for job_id, job in before.items() if changed is None or job_id not in changed} | found
             jobs = [known[job_id] for job_id in sorted(known)]
             paused = frozenset(await session.scalars(select(GuildRow.guild_id).where(GuildRow.paused)))
@@ -229,14 +187,14 @@ class Ledger:
             if row is None or not JobState(row.state).at_work:
                 return
             if strike:
-                row.strikes = _strikes(row, transaction.now) + strike
+                row.strikes = strikes_of(row, transaction.now) + strike
                 row.struck_at = transaction.now
             row.alone = row.alone or alone
             transaction.enter(row, JobState.QUEUED)
 
     async def planned(self, job_id: int, attempt: int, outcome: Mapping[str, Any]) -> bool:
         async with self.write() as transaction:
-            row = await _at_work(transaction, job_id, attempt, JobState.RUNNING)
+            row = await at_work(transaction, job_id, attempt, JobState.RUNNING)
             if row is None:
                 return False
             row.outcome = dict(outcome)
@@ -245,7 +203,7 @@ class Ledger:
 
     async def rendering(self, job_id: int, attempt: int) -> bool:
         async with self.write() as transaction:
-            row = await _at_work(transaction, job_id, attempt, JobState.RUNNING)
+            row = await at_work(transaction, job_id, attempt, JobState.RUNNING)
             if row is None:
                 return False
             transaction.enter(row, JobState.RENDERING)
@@ -259,8 +217,8 @@ class Ledger:
         A job that waits again takes it, too: what the worker finished before it died. A take that was made stays as it is.
         """
         async with self.write() as transaction:
-            row = await _at_work(transaction, job_id, attempt, JobState.QUEUED, JobState.RUNNING, JobState.RENDERING)
-            take = _take(row, number)
+            row = await at_work(transaction, job_id, attempt, JobState.QUEUED, JobState.RUNNING, JobState.RENDERING)
+            take = take_of(row, number)
             if take is None:
                 return False
             if take.state == TakeState.PENDING:
@@ -272,11 +230,11 @@ class Ledger:
     async def delivering(self, job_id: int, attempt: int) -> bool:
         """All takes are made; a job whose takes are all empty fails. False, too, while one of them is not made."""
         async with self.write() as transaction:
-            row = await _at_work(transaction, job_id, attempt, JobState.RUNNING, JobState.RENDERING)
+            row = await at_work(transaction, job_id, attempt, JobState.RUNNING, JobState.RENDERING)
             if row is None or any(take.state == TakeState.PENDING for take in row.takes):
                 return False
             if all(take.state == TakeState.EMPTY for take in row.takes):
-                await _fail(transaction, row, Failure.EMPTY, "")
+                await transaction.fail(row, Failure.EMPTY)
             else:
                 transaction.enter(row, JobState.DELIVERING)
             return True
@@ -289,7 +247,7 @@ class Ledger:
             row = await transaction.job(job_id)
             if row is None or JobState(row.state).over:
                 return None
-            await _fail(transaction, row, failure, text)
+            await transaction.fail(row, failure, text)
             return transaction.record(row)
 
     async def cancel(self, job_id: int) -> Job | None:
@@ -308,7 +266,7 @@ class Ledger:
             if any(take.state == TakeState.POSTED for take in row.takes):
                 transaction.enter(row, JobState.DONE)
             else:
-                await _fail(transaction, row, Failure.LOST, "")
+                await transaction.fail(row, Failure.LOST)
             return transaction.record(row)
 
     # Delivery
@@ -333,7 +291,7 @@ class Ledger:
         """Whether it is wanted; if the job was cancelled or deleted meanwhile, the message is to be taken away."""
         async with self.write() as transaction:
             row = await transaction.job(job_id)
-            take = _take(row, number)
+            take = take_of(row, number)
             if row is None or take is None or row.state == JobState.CANCELLED:
                 return False
             take.state, take.message_id = TakeState.POSTED.value, message_id
@@ -343,7 +301,7 @@ class Ledger:
     async def take_lost(self, job_id: int, number: int) -> None:
         """It could not be posted. One that was posted stays so."""
         async with self.write() as transaction:
-            take = _take(await transaction.job(job_id), number)
+            take = take_of(await transaction.job(job_id), number)
             if take and take.state == TakeState.MADE:
                 take.state = TakeState.LOST.value
                 transaction.changed(job_id)
@@ -351,7 +309,7 @@ class Ledger:
     async def take_copied(self, job_id: int, number: int, channel_id: int, message_id: int) -> bool:
         """A take was posted again. Whether there is one; if not, the message is to be taken away."""
         async with self.write() as transaction:
-            take = _take(await transaction.job(job_id), number)
+            take = take_of(await transaction.job(job_id), number)
             if take is None:
                 return False
             transaction.session.add(CopyRow(message_id=message_id, channel_id=channel_id, take_id=take.id))
@@ -376,7 +334,7 @@ class Ledger:
     async def toggle_favourite(self, job_id: int, number: int, user_id: int) -> bool:
         """Whether it is one now."""
         async with self.write() as transaction:
-            take = _take(await transaction.job(job_id), number)
+            take = take_of(await transaction.job(job_id), number)
             if take is None:
                 return False
             mark = await transaction.session.get(FavouriteRow, (take.id, user_id))
@@ -407,39 +365,6 @@ class Ledger:
                 select(SpeedRow.ids_per_second).where(SpeedRow.engine == engine).order_by(SpeedRow.id)))
 
 
-async def _row(session: AsyncSession, job_id: int) -> JobRow | None:
-    if not 0 < job_id <= _LARGEST_JOB_ID:  # drivers would stumble over it
-        return None
-    found = await session.scalars(select(JobRow).where(JobRow.id == job_id).options(selectinload(JobRow.takes)))
-    return found.first()
-
-
-async def _at_work(transaction: Transaction, job_id: int, attempt: int, *states: JobState) -> JobRow | None:
-    """The job, if this attempt is its present one and it is in one of the states."""
-    row = await transaction.job(job_id)
-    return row if row and row.attempt == attempt and row.state in states else None
-
-
-async def _fail(transaction: Transaction, row: JobRow, failure: Failure, text: str) -> None:
-    row.failure = failure.value
-    if text:
-        row.outcome = {**row.outcome, "failure": text}
-    if failure not in _NOT_CHARGED_TO_US:
-        await quota.give_back(transaction.session, row)
-    transaction.enter(row, JobState.FAILED)
-
-
-def _take(row: JobRow | None, number: int) -> TakeRow | None:
-    return next((take for take in row.takes if take.number == number), None) if row else None
-
-
-def _strikes(row: JobRow | Row[Any], now: datetime) -> float:
-    """Strikes halve with every whole hour since the last one."""
-    if row.struck_at is None:
-        return row.strikes
-    return float(row.strikes * 0.5 ** max(0, (now - row.struck_at).total_seconds() // 3600))
-
-
 def _chosen(query: Select[Any], states: tuple[JobState, ...], guild_id: int | None, owner_id: int | None) -> Select[Any]:
     if states:
         query = query.where(JobRow.state.in_([state.value for state in states]))
@@ -448,15 +373,3 @@ def _chosen(query: Select[Any], states: tuple[JobState, ...], guild_id: int | No
     if owner_id is not None:
         query = query.where(JobRow.owner_id == owner_id)
     return query
-
-
-def _job(row: JobRow | Row[Any], now: datetime, takes: Sequence[TakeRow | Row[Any]]) -> Job:
-    return Job(
-        id=row.id, guild_id=row.guild_id, channel_id=row.channel_id, thread_id=row.thread_id, owner_id=row.owner_id,
-        language=row.language, kind=row.kind, engine=row.engine, parameters=row.parameters, inputs=row.inputs,
-        priority=row.priority, parent_id=row.parent_id, state=JobState(row.state), attempt=row.attempt,
-        strikes=_strikes(row, now), alone=row.alone, failure=row.failure, outcome=row.outcome, card_id=row.card_id,
-        created_at=row.created_at, started_at=row.started_at, ended_at=row.ended_at, told=row.told,
-        takes=tuple(TakeRecord(
-            job_id=row.id, number=take.number, state=TakeState(take.state), files=take.files, seconds=take.seconds,
-            notes=take.notes, message_id=take.message_id, favourites=take.favourites or 0) for take in takes))

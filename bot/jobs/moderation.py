@@ -10,15 +10,16 @@ from typing import Any
 
 from sqlalchemy import delete, func, select
 
-from bot.escaping import storable
 from bot.jobs import audit
 from bot.jobs.audit import AuditEntry
 from bot.jobs.guilds import GuildState, limits_of, state_of, words_of
-from bot.jobs.ledger import Ledger, Transaction
+from bot.jobs.ledger import Ledger
 from bot.jobs.limits import NAMES, Limits
 from bot.jobs.records import Job, JobState, Member
 from bot.jobs.refusals import Reason, Refusal
 from bot.jobs.tables import BlockedRow, GuildRow, JobRow, LimitRow, WordRow
+from bot.jobs.texts import storable
+from bot.jobs.transaction import Transaction
 from bot.jobs.words import Words, check_word
 from models.errors import InputError
 

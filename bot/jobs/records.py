@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from models.musicgen.request import FRAMES_PER_SECOND
+from models.interface.audio import FRAMES_PER_SECOND
 
 
 class JobState(StrEnum):

@@ -8,12 +8,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from bot.escaping import storable, visible
 from bot.jobs.limits import Limits
 from bot.jobs.refusals import Reason, Refusal
-from models.engines import SEEDS, ComposeRequest
+from bot.jobs.texts import storable, visible
 from models.errors import InputError
-from models.musicgen.request import AudioRequest
+from models.interface.audio import AudioRequest
+from models.interface.midi import SEEDS, ComposeRequest
 
 Request = ComposeRequest | AudioRequest
 REQUESTS: Mapping[str, type[ComposeRequest] | type[AudioRequest]] = {"midi": ComposeRequest, "audio": AudioRequest}

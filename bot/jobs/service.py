@@ -11,20 +11,22 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.escaping import storable
 from bot.jobs import audit, quota, requests
 from bot.jobs.guilds import is_blocked, limits_of, state_of, words_of
-from bot.jobs.ledger import Ledger, LedgerError, Line, Transaction
+from bot.jobs.ledger import Ledger, LedgerError, Line
 from bot.jobs.limits import Limits, Quota, effective
 from bot.jobs.queue import order
 from bot.jobs.records import Estimate, Job, JobState, Member, Place, Queued, TakeState
 from bot.jobs.refusals import Reason, Refusal
 from bot.jobs.tables import BlockedRow, FavouriteRow, JobRow, QuotaRow, ReportRow, TakeRow
+from bot.jobs.texts import storable
+from bot.jobs.transaction import Transaction
 from bot.jobs.waiting import estimate
 from bot.jobs.words import Words
-from bot.spool import INPUT
-from bot.takes import space_needed
-from models.engines import COMPOSED, ENGINES, ComposeRequest
+from bot.takes.shelf import space_needed
+from bot.takes.spool import INPUT
+from models.engines.registry import COMPOSED, ENGINES
+from models.interface.midi import ComposeRequest
 
 LONGEST_REPORT = 1000  # characters
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.RENDERING)  # "at once"

@@ -21,17 +21,16 @@ from typing import Any
 
 from bot.jobs.refusals import Failure
 from bot.jobs.requests import rebuilt
-from bot.render import AnyPlan, AnyTake, Desk, render_take
 from bot.settings import Settings
-from bot.spool import Spool
-from bot.worker.messages import (
+from bot.takes.render import AnyPlan, AnyTake, Desk, render_take
+from bot.takes.spool import Made, Spool
+from bot.worker.protocol import (
     Cancel,
     Cancelled,
     Event,
     Failed,
     Finished,
     Loading,
-    Made,
     Order,
     Planned,
     Progress,
@@ -43,8 +42,10 @@ from bot.worker.messages import (
     to_line,
 )
 from models.decoding.sequence import Sequence
-from models.engines import Engine, Plan, load_engine
+from models.engines.registry import load_engine
 from models.errors import InputError, KapelleError, RenderingError
+from models.interface.engine import Engine
+from models.interface.midi import Plan
 
 CRASHED = 70  # EX_SOFTWARE of sysexits.h
 PROGRESS_S = 0.25  # least time between two words about the progress of a job

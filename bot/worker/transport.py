@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
-from bot import audiocraft
+from bot.hosting import audiocraft
 from bot.settings import PREFIX, Settings
-from bot.worker.messages import (
+from bot.worker.protocol import (
     Cancel,
     Cancelled,
     Died,
@@ -32,7 +32,7 @@ from bot.worker.messages import (
     from_line,
     to_line,
 )
-from models.engines import AUDIOCRAFT
+from models.engines.registry import AUDIOCRAFT
 from models.errors import InputError, KapelleError
 
 LONGEST_LINE = 2**20  # bytes

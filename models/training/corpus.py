@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from models.errors import InputError, KapelleError
-from models.score.midi import read_midi
-from models.score.notes import Score
-from models.score.programs import DROPPED, channels_of
+from models.music.score.midi import read_midi
+from models.music.score.notes import Score
+from models.music.score.programs import DROPPED, channels_of
 
 PIECE_NOTE = np.dtype([
     ("onset_ms", "f4"),

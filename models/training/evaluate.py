@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from models.pocket.attributes import attributes_of
-from models.pocket.features import GRID_UNKNOWN
-from models.pocket.network import KINDS, PocketNetwork
+from models.engines.pocket.features import GRID_UNKNOWN
+from models.engines.pocket.network import KINDS, PocketNetwork
+from models.music.attributes import attributes_of
 from models.training.corpus import Corpus
 from models.training.rows import segment_of
 

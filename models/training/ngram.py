@@ -17,13 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.engines.pocket.network import KINDS
 from models.errors import InputError
-from models.pocket.attributes import attributes_of
-from models.pocket.network import KINDS
+from models.music.attributes import attributes_of
+from models.music.vocabulary.los_angeles import CHANNEL_COUNT, DURATION, HEADER_PITCH, NO_DRUMS, PITCH, SIZE, START, TIME
 from models.training.corpus import Corpus
 from models.training.evaluate import EVALUATED_IDS
 from models.training.rows import segment_of
-from models.vocabulary.los_angeles import CHANNEL_COUNT, DURATION, HEADER_PITCH, NO_DRUMS, PITCH, SIZE, START, TIME
 
 ORDER = 6
 _FLAG, _COUNT = len(KINDS), len(KINDS) + 1  # kinds of the header's second and third id

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.pocket.attributes import Attributes, attributes_of
-from models.pocket.features import GRID_COLUMNS, GRID_UNKNOWN, LEFT_AT, LEFT_BINS, TICK_BINS, GlobalFeatures, grid
-from models.score.measures import CLASS_OF_METRE
-from models.score.programs import CHANNELS, DRUMS
-from models.training.corpus import Corpus
-from models.vocabulary.los_angeles import (
+from models.engines.pocket.features import GRID_COLUMNS, GRID_UNKNOWN, LEFT_AT, LEFT_BINS, TICK_BINS, GlobalFeatures, grid
+from models.music.attributes import Attributes, attributes_of
+from models.music.score.measures import CLASS_OF_METRE
+from models.music.score.programs import CHANNELS, DRUMS
+from models.music.vocabulary.los_angeles import (
     CHANNEL_COUNT,
     DURATION_STEP_MS,
     NO_DRUMS,
@@ -25,6 +24,7 @@ from models.vocabulary.los_angeles import (
     WITH_DRUMS,
     triplets,
 )
+from models.training.corpus import Corpus
 
 SHORTEST_CROP = 32  # notes
 _COMPOUND_WEIGHT = 2.0  # such pieces are one in seven, and a take in 6/8 is heard as one only if its beat is

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.engines.pocket.features import GlobalFeatures
+from models.engines.pocket.network import KINDS, PocketNetwork
+from models.engines.pocket.weights import save_pocket
 from models.errors import CheckpointError, InputError
+from models.music.attributes import composer_key
 from models.network.local_transformer import LocalTransformerConfig
-from models.pocket.attributes import composer_key
-from models.pocket.features import GlobalFeatures
-from models.pocket.network import KINDS, PocketNetwork
-from models.pocket.weights import save_pocket
 from models.training.corpus import Corpus, read_corpus
 from models.training.evaluate import evaluate
 from models.training.rows import Batch, RowSampler

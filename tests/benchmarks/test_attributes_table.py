@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.attributes_table import PROMPTS, cells, excerpt, main, measure, real_measured, real_pieces, rows, table
-from models.pocket.attributes import Attributes
-from models.score.notes import Score
-from models.score.programs import CHANNELS
+from models.music.attributes import Attributes
+from models.music.score.notes import Score
+from models.music.score.programs import CHANNELS
 from models.training.corpus import PIECE_NOTE, Corpus
 
 WALTZ = Attributes(tonic=0, mode="major", metre="3/4", tempo_bpm=120.0, instruments=("violin", "cello"))

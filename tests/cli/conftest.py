@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import mido
 import pytest
 
-import models.engines
 from bot.cli.app import run
 from models.decoding.batcher import Batcher
 from models.decoding.sequence import Sequence
-from models.engines import ComposeRequest, Host, Plan, Take
+from models.engines import registry
 from models.errors import CheckpointError
-from models.pocket.attributes import Attributes
-from models.vocabulary.los_angeles import DURATION, NO_DRUMS, PITCH, START, decode
+from models.interface.engine import Host
+from models.interface.midi import ComposeRequest, Plan, Take
+from models.music.attributes import Attributes
+from models.music.vocabulary.los_angeles import DURATION, NO_DRUMS, PITCH, START, decode
 
 HEADER = (START, NO_DRUMS, START + 3)
 
@@ -94,12 +97,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> SmallEngine:
     """The engine that `compose` gets for the name `pocket`; a model that is named must be a folder."""
     engine = SmallEngine()
 
-    def load(model: Path | None, host: Host) -> SmallEngine:
+    def load(name: str, model: Path | None, host: Host) -> SmallEngine:
         if model is not None and not model.is_dir():
             raise CheckpointError(f"{model} is no model")
         return engine
 
-    monkeypatch.setattr(models.engines, "ENGINES", {"pocket": models.engines.Listed("midi", "compose", load)})
+    monkeypatch.setitem(sys.modules, "small_engine", SimpleNamespace(load=load))
+    monkeypatch.setattr(registry, "ENGINES", {"pocket": registry.Listed("midi", "compose", "small_engine")})
     return engine
 
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from tests.cli.conftest import Ended
-from tests.musicgen.building import write
+from tests.engines.musicgen.building import write
 
 PROMPT = "80s pop track with bassy drums and synth"
 Kapelle = Callable[..., Ended]

@@ -240,7 +240,7 @@ def test_an_unexpected_error_is_one_line_unless_debugging(kapelle: Any, small: A
 
 
 def test_ctrl_c_at_a_terminal_does_not_reach_programs_that_render() -> None:
-    from bot.compose import _leave_interrupts_to_the_main_thread
+    from bot.takes.compose import _leave_interrupts_to_the_main_thread
     interrupted_program = ["sh", "-c", "kill -INT $$; echo still there"]
     with ThreadPoolExecutor(1, initializer=_leave_interrupts_to_the_main_thread) as pool:
         ended = pool.submit(subprocess.run, interrupted_program, capture_output=True, check=False).result()

@@ -22,10 +22,10 @@ import trustme
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from bot.invite import application_of, invite_url, permissions_asked_for
+from bot.discord.invite import application_of, invite_url, permissions_asked_for
 from bot.settings import read_settings
 from models.errors import InputError
-from tests.jobs.conftest import postgres_url  # noqa: F401  (a fixture)
+from tests.jobs.ledgers import postgres_url  # noqa: F401  (a fixture)
 
 APPLICATION = 123456789012345678
 TOKEN = ".".join((base64.urlsafe_b64encode(str(APPLICATION).encode()).decode().rstrip("="), "GabcDE", "x" * 38))

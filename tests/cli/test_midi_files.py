@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from models.score.midi import read_midi
-from models.vocabulary.los_angeles import HEADER_LENGTH, encode
+from models.music.score.midi import read_midi
+from models.music.vocabulary.los_angeles import HEADER_LENGTH, encode
 
 Written = Callable[[], list[str]]
 

@@ -95,8 +95,8 @@ def test_training_on_nothing_is_bad_input(
 
 
 def test_fetch_reports_what_arrives_and_where(kapelle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import models.checkpoints.fetch
-    from models.checkpoints.fetch import Ahead
+    import models.fetching.fetch
+    from models.fetching.fetch import Ahead
 
     def arrive(name: str, data: Path, progress: Callable[[int, int], None], ahead: Callable[[Ahead], None]) -> Path:
         ahead(Ahead(name, 10_000_000, f"hub:facebook/{name}", "CC-BY-NC-4.0" if name.startswith("musicgen") else ""))
@@ -104,7 +104,7 @@ def test_fetch_reports_what_arrives_and_where(kapelle: Any, monkeypatch: pytest.
             progress(done, 10_000_000)
         return data / name
 
-    monkeypatch.setattr(models.checkpoints.fetch, "fetch", arrive)  # the network is at the edge of the machine
+    monkeypatch.setattr(models.fetching.fetch, "fetch", arrive)  # the network is at the edge of the machine
     ended = kapelle("models", "fetch", "la-composer")
     assert (ended.code, ended.out) == (0, "la-composer is in data/la-composer\n")
     assert len(ended.err) == 10
@@ -144,7 +144,7 @@ def test_published_sound_models_are_listed_with_their_size_once_they_are_there(
 
 def test_the_shipped_model_is_looked_for_where_its_engine_loads_it() -> None:
     from bot.cli.models import installed
-    from models.pocket.weights import SHIPPED
+    from models.engines.pocket.weights import SHIPPED
     pocket = installed(Path("data"))[0]
     assert pocket.name == "pocket"
     assert str(SHIPPED) in pocket.state

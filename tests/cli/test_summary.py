@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from bot.cli.summary import print_summary
-from bot.compose import Composition
-from bot.render import Rendered
-from models.engines import ComposeRequest, Plan, Take
-from models.pocket.attributes import Attributes
-from models.vocabulary.los_angeles import decode
+from bot.takes.compose import Composition
+from bot.takes.render import Rendered
+from models.interface.midi import ComposeRequest, Plan, Take
+from models.music.attributes import Attributes
+from models.music.vocabulary.los_angeles import decode
 
 
 @pytest.mark.parametrize(("stop_at_end", "said"), [(True, "it ended before its first note"), (False, "its ids make no note")])

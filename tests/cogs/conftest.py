@@ -13,16 +13,15 @@ import pytest_asyncio
 
 from bot.application import Application, machine_limits
 from bot.discord.client import KapelleBot
-from bot.health import Metrics
+from bot.hosting.health import Metrics
 from bot.jobs.changes import Changes
 from bot.jobs.ledger import Ledger
 from bot.jobs.moderation import Moderation
 from bot.jobs.records import Job, Member, Place
 from bot.jobs.service import JobService
+from bot.jobs.titles import Titles
 from bot.settings import Settings
-from bot.spool import Spool
-from bot.titles import Titles
-from bot.worker.messages import Made
+from bot.takes.spool import Made, Spool
 from tests.discord_double import DiscordDouble
 
 FILES = {"midi": b"MThd", "sound": b"OggS", "roll": b"\x89PNG"}

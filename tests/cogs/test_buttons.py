@@ -16,11 +16,11 @@ from bot.discord import buttons
 from bot.discord.buttons import ForgedButton, JobButton, buttons_of
 from bot.jobs.records import Job, JobState, TakeState
 from bot.jobs.records import Member as Asking
-from bot.languages import LANGUAGES
+from bot.messages.languages import LANGUAGES
 from tests.cogs.conftest import FILES, Server
 from tests.discord_double import Member, Message, Thread, Use
 from tests.discord_double.world import walk
-from tests.test_messages import job as some_job
+from tests.messages.test_messages import job as some_job
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bot.jobs.records import Job, JobState
-from bot.titles import Titles
+from bot.jobs.titles import Titles
 from tests.cogs.conftest import FILES, Server
 from tests.discord_double import Message, Use
 from tests.discord_double.world import walk

@@ -14,8 +14,8 @@ from discord import AppCommandType, Permissions
 from bot.application import Application
 from bot.discord.client import COGS, KapelleBot
 from bot.discord.translation import OPTIONS, CommandTranslator
-from bot.languages import word
-from models.engines import SEEDS, TAKES, TEMPERATURES, TOKENS
+from bot.messages.languages import word
+from models.interface.midi import SEEDS, TAKES, TEMPERATURES, TOKENS
 
 ENGINES = {"midi": ("pocket", "la-composer"), "audio": ("musicgen-small", "musicgen-melody")}
 COMMANDS = {

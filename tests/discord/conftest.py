@@ -15,7 +15,7 @@ from bot.discord import card, delivery
 from bot.discord.connection import connector
 from bot.discord.delivery import Delivery
 from bot.discord.retry import punctual
-from bot.health import Metrics
+from bot.hosting.health import Metrics
 from bot.jobs.changes import Changes
 from bot.jobs.ledger import Ledger
 from bot.jobs.limits import Limits
@@ -23,7 +23,7 @@ from bot.jobs.moderation import Moderation
 from bot.jobs.records import Job, JobState, Member, Place, TakeState
 from bot.jobs.service import JobService
 from bot.settings import Settings
-from bot.spool import Spool
+from bot.takes.spool import Spool
 from tests.discord.building import sound
 from tests.discord_double import DiscordDouble, Message
 

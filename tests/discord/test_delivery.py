@@ -9,7 +9,7 @@ from bot.discord import delivery, threads
 from bot.jobs.ledger import LedgerError
 from bot.jobs.records import JobState, Member, TakeState
 from bot.jobs.refusals import Failure
-from bot.worker.messages import Progress
+from bot.worker.protocol import Progress
 from tests.discord.conftest import Class
 from tests.discord_double import DiscordDouble, Message
 

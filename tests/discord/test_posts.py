@@ -19,7 +19,7 @@ from bot.discord.posts import (
     thread_name,
     thread_tail,
 )
-from bot.spool import Spool
+from bot.takes.spool import Spool
 from tests.discord.building import FILES, job, sound, take
 
 MIB = 2**20
@@ -127,10 +127,10 @@ def test_a_take_is_known_by_its_nonce_or_its_files() -> None:
 
 
 def test_a_card_is_known_by_its_first_line() -> None:
-    from bot import messages
+    from bot.messages import pieces
 
     for name in ("Clair de lune", "x · #13 · <@4>"):
-        card = messages.card(job(parameters={**job().parameters, "title": name}), 1, None, (), "de")
+        card = pieces.card(job(parameters={**job().parameters, "title": name}), 1, None, (), "de")
         assert is_card(message(content=card), 12)
         assert not is_card(message(content=card), 13)
     assert not is_card(message("a-12-take-1.mid", content="a · #12 · b"), 12)

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.jobs import ledger as ledger_module
+from bot.jobs import transaction
 from bot.jobs.changes import Changes
 from bot.jobs.ledger import Ledger
 from bot.jobs.quota import give_back
@@ -337,14 +338,14 @@ async def test_what_did_not_change_is_not_read_again(ledger: Ledger, monkeypatch
     numbers = [(await ask(service)).job.id for _ in range(20)]
     await ledger.line()
     read: list[int] = []
-    record = ledger_module._job
+    record = transaction.record_of
 
     def noted(row: Any, *given: Any) -> Job:
         read.append(row.id)
         return record(row, *given)
 
     await ledger.mark_running(numbers[3])
-    monkeypatch.setattr(ledger_module, "_job", noted)
+    monkeypatch.setattr(ledger_module, "record_of", noted)
     line = await ledger.line()
     assert read == [numbers[3]]
     assert [job.id for job in line.waiting] == [*numbers[:3], *numbers[4:]]

@@ -12,10 +12,10 @@ from bot.jobs.limits import Limits
 from bot.jobs.records import Place
 from bot.jobs.refusals import Reason, Refusal
 from bot.jobs.requests import parameters_of, read, rebuilt
-from bot.spool import Spool
-from models.engines import ComposeRequest
+from bot.takes.spool import Spool
 from models.errors import InputError
-from models.musicgen.request import AudioRequest
+from models.interface.audio import AudioRequest
+from models.interface.midi import ComposeRequest
 from tests.jobs.building import ANNA, CHANNEL, refused, service_of
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from models.decoding.batcher import Batcher
 from models.decoding.sequence import Sequence
-from models.musicgen.decoder import Condition, MusicgenDecoder
-from models.musicgen.native import attach
-from models.musicgen.network import Int8Linear, KeyValueCache, MusicgenConfig, MusicgenNetwork, quantised
+from models.engines.musicgen.decoder import Condition, MusicgenDecoder
+from models.engines.musicgen.native import attach
+from models.engines.musicgen.network import Int8Linear, KeyValueCache, MusicgenConfig, MusicgenNetwork, quantised
 from models.network import native
 
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from models.score.midi import read_midi
+from models.music.score.midi import read_midi
 from tests.discord_double import DiscordDouble, Message, Thread
 
 

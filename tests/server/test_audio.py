@@ -15,7 +15,7 @@ import soundfile
 from PIL import Image
 
 from tests.discord_double import DiscordDouble, Message, Thread, Use
-from tests.musicgen.building import write
+from tests.engines.musicgen.building import write
 from tests.rehearsal.bot_process import running_bot
 from tests.server.asking import buttons, takes_of, thread_named
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from models.score.midi import write_midi
-from models.score.notes import NOTE, Metre, Score, Tempo
+from models.music.score.midi import write_midi
+from models.music.score.notes import NOTE, Metre, Score, Tempo
 from models.training.corpus import Corpus, piece_notes
 from models.training.train import TrainingPlan
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.score.midi import read_midi
-from models.score.programs import CHANNELS, DRUMS
+from models.music.score.midi import read_midi
+from models.music.score.programs import CHANNELS, DRUMS
 from models.training.corpus import Corpus, piece_notes, read_corpus
-from tests.score.building import meta, midi_file, off, on, program
+from tests.music.score.building import meta, midi_file, off, on, program
 from tests.training.building import tune, write_corpus
 
 

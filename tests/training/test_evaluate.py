@@ -7,14 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from models.engines.pocket.features import GRID_UNKNOWN, GlobalFeatures
+from models.engines.pocket.network import KINDS, PocketNetwork
+from models.music.attributes import attributes_of
+from models.music.vocabulary.los_angeles import DURATION, HEADER_PITCH, PITCH, START
 from models.network.local_transformer import LocalTransformerConfig
-from models.pocket.attributes import attributes_of
-from models.pocket.features import GRID_UNKNOWN, GlobalFeatures
-from models.pocket.network import KINDS, PocketNetwork
 from models.training.corpus import Corpus
 from models.training.evaluate import EVALUATED_IDS, evaluate
 from models.training.rows import segment_of
-from models.vocabulary.los_angeles import DURATION, HEADER_PITCH, PITCH, START
 from tests.training.building import corpus_of, tune
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
+from models.music.vocabulary.los_angeles import CHANNEL_COUNT, DURATION, HEADER_PITCH, NO_DRUMS, PITCH, START
 from models.training.corpus import PIECE_NOTE, Corpus
 from models.training.ngram import NGram, baseline, training_ids
-from models.vocabulary.los_angeles import CHANNEL_COUNT, DURATION, HEADER_PITCH, NO_DRUMS, PITCH, START
 
 HEADER = [START, NO_DRUMS, CHANNEL_COUNT + 1]
 

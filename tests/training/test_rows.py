@@ -5,13 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.pocket.attributes import Attributes, attributes_of
-from models.pocket.features import GRID_UNKNOWN, LEFT_AT, GlobalFeatures, density_bin
-from models.score.notes import Score
-from models.score.programs import CHANNELS, DRUMS
-from models.training.corpus import piece_notes
-from models.training.rows import RowSampler, Segment, segment_of
-from models.vocabulary.los_angeles import (
+from models.engines.pocket.features import GRID_UNKNOWN, LEFT_AT, GlobalFeatures, density_bin
+from models.music.attributes import Attributes, attributes_of
+from models.music.score.notes import Score
+from models.music.score.programs import CHANNELS, DRUMS
+from models.music.vocabulary.los_angeles import (
     CHANNEL_COUNT,
     DURATION,
     HEADER_PITCH,
@@ -22,6 +20,8 @@ from models.vocabulary.los_angeles import (
     decode_events,
     encode,
 )
+from models.training.corpus import piece_notes
+from models.training.rows import RowSampler, Segment, segment_of
 from tests.training.building import corpus_of, later, tune
 
 FEATURES = GlobalFeatures(("bach",))

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import models.training.train as module
+from models.engines.pocket.weights import load_pocket
 from models.errors import CheckpointError, InputError
-from models.pocket.weights import load_pocket
 from models.training.corpus import read_corpus
 from models.training.evaluate import evaluate
 from models.training.train import CHECKPOINT, LOG, MODEL, Trainer, TrainingPlan, common_composers, rate_at, train

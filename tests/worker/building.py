@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bot.worker.messages import Event, Order, Start, from_line, to_line
+from bot.worker.protocol import Event, Order, Start, from_line, to_line
 
 ROOT = Path(__file__).parents[2]
 SMALL_WORKER = Path(__file__).with_name("small_worker.py")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.worker.messages import Ready
+from bot.worker.protocol import Ready
 from tests.worker.building import Talk
 
 

@@ -12,14 +12,15 @@ import time
 from collections.abc import Sequence as Listed
 from pathlib import Path
 
-import models.engines
 from bot.worker.__main__ import main
 from models.decoding.batcher import Batcher
 from models.decoding.sequence import Sequence
-from models.engines import ComposeRequest, Engine, Host, Plan, Take
+from models.engines import registry
 from models.errors import CheckpointError, InputError
-from models.pocket.attributes import Attributes
-from models.vocabulary.los_angeles import DURATION, NO_DRUMS, PITCH, START, decode
+from models.interface.engine import Engine, Host
+from models.interface.midi import ComposeRequest, Plan, Take
+from models.music.attributes import Attributes
+from models.music.vocabulary.los_angeles import DURATION, NO_DRUMS, PITCH, START, decode
 
 HEADER = (START, NO_DRUMS, START + 3)
 SLOW_STEP_S = 0.02
@@ -84,17 +85,15 @@ class SmallEngine:
         return Take(sequence.take, ids, len(sequence.prime), decode(ids), None)
 
 
-def broken(model: Path | None, host: Host) -> Engine:
-    raise CheckpointError("the model is damaged;\nfetch it again")
-
-
-def exploding(model: Path | None, host: Host) -> Engine:
-    raise MemoryError
+def load(name: str, model: Path | None, host: Host) -> Engine:
+    if name == "broken":
+        raise CheckpointError("the model is damaged;\nfetch it again")
+    if name == "exploding":
+        raise MemoryError
+    return SmallEngine(name)
 
 
 if __name__ == "__main__":
-    models.engines.ENGINES = {
-        name: models.engines.Listed("midi", "compose", load) for name, load in {
-            "pocket": lambda model, host: SmallEngine("pocket"), "other": lambda model, host: SmallEngine("other"),
-            "broken": broken, "exploding": exploding}.items()}
+    registry.ENGINES = {
+        name: registry.Listed("midi", "compose", "__main__") for name in ("pocket", "other", "broken", "exploding")}
     sys.exit(main())

@@ -15,8 +15,8 @@ import soundfile
 from PIL import Image
 
 from bot.settings import Settings
-from bot.spool import Spool
-from bot.worker.messages import Died, Finished, Made, Planned, Progress, Ready, Rendering
+from bot.takes.spool import Made, Spool
+from bot.worker.protocol import Died, Finished, Planned, Progress, Ready, Rendering
 from bot.worker.transport import LocalWorker
 from tests.worker.building import start_of
 from tests.worker.test_transport import heard, is_a

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from bot.worker.messages import (
+from bot.takes.spool import Made
+from bot.worker.protocol import (
     Cancel,
     Cancelled,
     Event,
     Failed,
     Finished,
     Loading,
-    Made,
     Planned,
     Progress,
     Ready,

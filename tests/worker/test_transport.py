@@ -20,7 +20,7 @@ import pytest
 
 from bot.settings import Settings
 from bot.worker import transport
-from bot.worker.messages import Cancel, Cancelled, Died, Event, Finished, Planned, Progress, Ready
+from bot.worker.protocol import Cancel, Cancelled, Died, Event, Finished, Planned, Progress, Ready
 from bot.worker.transport import LocalWorker, WorkerGone
 from tests.worker.building import PATIENCE_S, ROOT, SMALL_WORKER, start_of
 
@@ -396,5 +396,5 @@ def test_the_worker_ends_when_the_bot_is_killed(tmp_path: Path) -> None:
 
 
 def test_the_bot_imports_no_torch() -> None:
-    code = "import bot.worker.transport, bot.spool, sys; sys.exit('torch' in sys.modules)"
+    code = "import bot.worker.transport, bot.takes.spool, sys; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

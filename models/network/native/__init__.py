@@ -1,7 +1,7 @@
 """Decoding steps as machine code of this CPU, compiled once from C where there is a compiler.
 
 Here is how a source is compiled and kept, and the step of a `LocalTransformer`; that of MusicGen is in
-`models.musicgen.native`.
+`models.engines.musicgen.native`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The engines of Meta's library audiocraft, which run in an environment of its own."""

@@ -1,0 +1,1 @@
+"""Stands in for xformers: see `models/engines/audiocraft/standins/__init__.py`."""

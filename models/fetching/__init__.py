@@ -1,0 +1,1 @@
+"""Getting published models: where they are, downloading, unpacking."""

@@ -1,1 +1,0 @@
-"""Stands in for xformers: see `models/musicgen/standins/__init__.py`."""

@@ -1,0 +1,1 @@
+"""Sound and pictures of it: files read and written, notes rendered."""

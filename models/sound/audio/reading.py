@@ -1,0 +1,258 @@
+"""Sound files that people send, as samples: whatever they are called, however long they are, broken or not.
+
+What a file is gets decided by its first bytes. libsndfile reads wav, flac, ogg and mp3, FFmpeg's libraries the
+rest; both get a format to expect instead of guessing among all that they know, and FFmpeg only the decoders of
+sound, so that no playlist is followed and no picture decoded. Run this where a crash of a C library is survived.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+import soxr
+from av.audio.frame import AudioFrame
+
+from models.errors import InputError
+from models.sound.audio.containers import AAC, MP4, Kind, announces_too_much, is_cut, kind_of
+from models.sound.audio.limits import LARGEST_BYTES, MOST_SECONDS
+
+LEAST_SECONDS = 0.5
+SILENT_PEAK = 1e-4  # -80 dBFS
+RATES_HZ = (4_000, 768_000)
+MOST_CHANNELS = 64
+PATIENCE_S = 20.0  # of processor time; a minute of ordinary sound takes a tenth of a second
+
+_BLOCK = 1 << 18  # samples that are decoded at once, over all channels
+_TOLERANCE_S = 0.25  # by which a whole file may be shorter than it announces: what encoders add at both ends
+_DAMAGED = "is damaged or cut short and cannot be decoded; save it again, as wav or mp3"
+_WORDS = "wav, flac, ogg, mp3, m4a, aac, mp4, webm and mov files are read"
+_DECODERS = frozenset({
+    "aac", "aac_latm", "ac3", "alac", "amrnb", "amrwb", "eac3", "flac", "mp2", "mp2float", "mp3", "mp3float", "opus",
+    "libopus", "vorbis", "pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8", *(
+        f"pcm_{kind}{order}" for kind in ("s16", "s24", "s32", "f32", "f64") for order in ("le", "be")),
+})  # fmt: skip
+
+
+class AudioError(InputError):
+    """A sound file that cannot be used: broken, silent, too short, too large, or no sound at all."""
+
+
+def read_audio(path: Path, *, rate_hz: int, channels: int, most_seconds: float = MOST_SECONDS) -> np.ndarray:
+    """The first `most_seconds` of a sound file, or of a video's sound, as float32 (frames, channels) at `rate_hz`.
+
+    `channels` is 1 or 2: what has more is mixed down, what has less is doubled. Samples are between -1 and 1;
+    a file of floats that is louder is scaled to a peak of 1. Nothing behind `most_seconds` is decoded, and memory
+    is bounded by them, not by the file.
+
+    Raises AudioError, its message one line that begins with the file's name: when there is no such file, it has
+    more than 10 MB, is no sound, is damaged, cut short within what would be used, silent (peak below -80 dBFS),
+    shorter than half a second, holds values that are not numbers, or takes too long to decode.
+    """
+    if channels not in (1, 2):
+        raise ValueError(f"channels must be 1 or 2, not {channels}")
+    content = _content(path)
+    kind = kind_of(content)
+    if kind is None:
+        raise AudioError(f"{_name(path)} is no sound file; {_WORDS}")
+    intake = _Intake(rate_hz, channels, most_seconds)
+    try:
+        _decode(content, kind, intake)
+        samples = intake.samples()
+    except AudioError as error:
+        raise AudioError(f"{_name(path)} {error}") from error.__cause__
+    return samples
+
+
+class _Intake:
+    """Blocks of any rate and number of channels in, samples as they were asked for out."""
+
+    def __init__(self, rate_hz: int, channels: int, most_seconds: float) -> None:
+        self._target_hz, self._channels, self.most_seconds = rate_hz, channels, most_seconds
+        self._source_hz = self._frames = self._room = 0
+        self._resampler: soxr.ResampleStream | None = None
+        self._parts: list[np.ndarray] = []
+        self._deadline = time.thread_time() + PATIENCE_S
+
+    @property
+    def full(self) -> bool:
+        return self._source_hz > 0 and self._frames == self._room
+
+    @property
+    def seconds(self) -> float:
+        """What is here, of the file's own time."""
+        return self._frames / self._source_hz if self._source_hz else 0.0
+
+    def check_time(self) -> None:
+        if time.thread_time() > self._deadline:
+            raise AudioError("takes too long to decode; save it as wav or mp3 and send that")
+
+    def add(self, block: np.ndarray, rate_hz: int) -> None:
+        """Take in what there is still room for of a block: float32 (frames, channels of the file)."""
+        self.check_time()
+        if not self._source_hz:
+            self._start(rate_hz)
+        elif rate_hz != self._source_hz:
+            raise AudioError("changes its sample rate midway; save it as wav and send that")
+        if not 0 < block.shape[1] <= MOST_CHANNELS:
+            raise AudioError(f"has {block.shape[1]} channels; at most {MOST_CHANNELS} are read")
+        block = block[:self._room - self._frames]
+        if not np.isfinite(block).all():
+            raise AudioError("holds values that are not numbers; save it again as 16-bit wav")
+        self._frames += len(block)
+        mixed = _mixed(block, self._channels)
+        self._parts.append(mixed if self._resampler is None else self._resampler.resample_chunk(mixed))
+
+    def samples(self) -> np.ndarray:
+        """All that came in. Raises AudioError when it is too short or silent."""
+        if self.seconds < LEAST_SECONDS:
+            length = f"only {self.seconds:.2f} s long" if self._frames else "without any sound"
+            raise AudioError(f"is {length}; at least {LEAST_SECONDS:g} s are needed")
+        if self._resampler is not None:
+            self._parts.append(self._resampler.resample_chunk(np.zeros((0, self._channels), np.float32), last=True))
+        frames = round(self.seconds * self._target_hz)
+        samples = np.concatenate(self._parts)[:frames]
+        samples = np.pad(samples, ((0, frames - len(samples)), (0, 0)))
+        peak = float(np.abs(samples).max())
+        if peak < SILENT_PEAK:
+            raise AudioError("is silent; record it again, louder")
+        return samples / np.float32(peak) if peak > 1 else samples
+
+    def _start(self, rate_hz: int) -> None:
+        low, high = RATES_HZ
+        if not low <= rate_hz <= high:
+            raise AudioError(f"has a sample rate of {rate_hz:,} Hz; {low:,} to {high:,} Hz are read")
+        self._source_hz, self._room = rate_hz, math.ceil(self.most_seconds * rate_hz)
+        if rate_hz != self._target_hz:
+            self._resampler = soxr.ResampleStream(rate_hz, self._target_hz, self._channels, dtype="float32")
+
+
+def _mixed(block: np.ndarray, channels: int) -> np.ndarray:
+    """(frames, any) -> (frames, channels)."""
+    have = block.shape[1]
+    if have == channels:
+        return np.ascontiguousarray(block)
+    if channels == 1:
+        return np.asarray(block.mean(axis=1, keepdims=True), dtype=np.float32)
+    if have == 1:
+        return np.repeat(block, 2, axis=1)
+    # Surround sound: the first two channels are left and right in every order that is in use; the others go to both.
+    others = block[:, 2:].sum(axis=1, keepdims=True)
+    return np.asarray((block[:, :2] + 0.5 * others) / (1 + 0.5 * (have - 2)), dtype=np.float32)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if not path.is_file():  # a pipe or a device would block below
+            raise AudioError(f"there is no sound file {_name(path)}")
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise AudioError(f"{_name(path)} cannot be read: {error.strerror or error}") from error
+    if not content:
+        raise AudioError(f"{_name(path)} is empty")
+    if len(content) > LARGEST_BYTES:
+        raise AudioError(f"{_name(path)} has more than {LARGEST_BYTES >> 20} MB; send a shorter piece, or an mp3 of it")
+    return content
+
+
+def _name(path: Path) -> str:
+    """A file's name, fit for one line."""
+    return "".join(sign if sign.isprintable() else "?" for sign in path.name)[:80]
+
+
+def _decode(content: bytes, kind: Kind, intake: _Intake) -> None:
+    announced: float | None = None  # seconds
+    try:
+        if kind.by_libsndfile:
+            try:
+                file = soundfile.SoundFile(io.BytesIO(content))
+            except soundfile.SoundFileError:
+                announced = _decode_by_ffmpeg(content, kind, intake)
+            else:
+                with file:
+                    announced = _decode_by_libsndfile(file, intake)
+        else:
+            announced = _decode_by_ffmpeg(content, kind, intake)
+    except (soundfile.SoundFileError, av.FFmpegError, ValueError, LookupError) as error:
+        if is_cut(content, kind):
+            raise _cut_short(intake) from error
+        raise AudioError(_DAMAGED) from error
+    expected = intake.most_seconds if announced is None else min(announced, intake.most_seconds)
+    short = intake.seconds < expected - _TOLERANCE_S
+    if not intake.full and (is_cut(content, kind) or (announced is not None and short)):
+        raise _cut_short(intake)
+
+
+def _cut_short(intake: _Intake) -> AudioError:
+    after = f" after {intake.seconds:.1f} s" if intake.seconds else ""
+    return AudioError(f"is cut short{after}; send it again, whole")
+
+
+def _decode_by_libsndfile(file: soundfile.SoundFile, intake: _Intake) -> float | None:
+    """Returns the seconds that the file announces; None where it does not know."""
+    if file.channels > MOST_CHANNELS:
+        raise AudioError(f"has {file.channels} channels; at most {MOST_CHANNELS} are read")
+    size = max(_BLOCK // file.channels, 1024)
+    # Not `blocks`: after a short read it hands out what was in its buffer before.
+    while not intake.full and len(block := file.read(size, dtype="float32", always_2d=True)):
+        intake.add(block, file.samplerate)
+    return file.frames / file.samplerate if 0 < file.frames < 1 << 60 else None
+
+
+class _Watched(io.BytesIO):
+    """A file in memory that looks at the clock whenever FFmpeg reads from it."""
+
+    def __init__(self, content: bytes, intake: _Intake) -> None:
+        super().__init__(content)
+        self._intake = intake
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._intake.check_time()
+        return super().read(size)
+
+
+def _decode_by_ffmpeg(content: bytes, kind: Kind, intake: _Intake) -> float | None:
+    """Returns the seconds that the sound is announced to have; None where that is not known."""
+    if kind is MP4 and announces_too_much(content):
+        raise AudioError(_DAMAGED)
+    allowed = ",".join(sorted(_DECODERS))
+    with av.open(
+        _Watched(content, intake), "r", format=kind.demuxer, metadata_errors="replace",
+        options={"codec_whitelist": allowed},  # or it would decode pictures to find out what they are
+    ) as container:
+        if not container.streams.audio:
+            raise _cut_short(intake) if is_cut(content, kind) else AudioError("holds no sound")
+        stream = container.streams.audio[0]
+        if getattr(stream.codec_context, "name", "") not in _DECODERS:  # there is no context where FFmpeg knows no decoder
+            raise AudioError(f"holds sound that is encoded in a way that is not read; {_WORDS}")
+        for packet in container.demux():  # of all streams, so that the clock is looked at between those of others too
+            intake.check_time()
+            if packet.stream_index != stream.index:
+                continue
+            for frame in packet.decode():
+                assert isinstance(frame, AudioFrame)
+                intake.add(_samples(frame), frame.sample_rate)
+            if intake.full:
+                break
+        if stream.duration is None or stream.time_base is None or kind is AAC:  # of aac it is a guess
+            return None
+        return float(stream.duration * stream.time_base)
+
+
+def _samples(frame: AudioFrame) -> np.ndarray:
+    """A decoded frame as float32 (frames, channels)."""
+    channels = frame.layout.nb_channels
+    if not 0 < channels <= MOST_CHANNELS or frame.samples * channels > 16 * _BLOCK:
+        raise AudioError(_DAMAGED)
+    values = frame.to_ndarray()
+    values = values.T if frame.format.is_planar else values.reshape(-1, channels)
+    if values.dtype == np.uint8:
+        return (values.astype(np.float32) - 128) / 128
+    samples = values.astype(np.float32)
+    return samples * np.float32(2.0 ** (1 - 8 * values.dtype.itemsize)) if values.dtype.kind == "i" else samples
