@@ -27,15 +27,15 @@ Faults are switched on by name for the next requests that match, see `Faults.nex
     double.faults.next("unavailable", times=3)
     double.faults.reconnect()
 
-The parts: `double` serves and is what tests hold; `rest` has the routes, `gateway` the events, `world` what exists and
-how it is described, `forms` and `commands` Discord's rules for messages and commands, `members` what people do, `uses`
-what became of it, `faults` what goes wrong, `contract` the official description, `rate_limits`, `permissions`,
-`errors`, `clock` what their names say.
+The parts: `double` serves and is what tests hold; `rest` has the routes, `gateway` the events, `things` what exists,
+`world` its state and laws, `descriptions` how Discord describes it, `forms` and `commands` Discord's rules for messages
+and commands, `members` what people do, `uses` what became of it, `faults` what goes wrong, `contract` the official
+description, `rate_limits`, `permissions`, `errors`, `clock` what their names say.
 
-A new route is a function in `rest` under `@route(method, template)`, the template as the official description writes
-it; it returns a status and a body and raises `Refusal(code)` for everything Discord refuses; a code that is new goes
-into `errors.KNOWN`. A new fault that is an answer is a line in one of the tables of `faults`; one of the connection
-is a name in `faults.CONNECTION` and its case in `DiscordDouble._api`.
+A new route is a function in a module of `rest` under `@route(method, template)`, the template as the official
+description writes it; it returns a status and a body and raises `Refusal(code)` for everything Discord refuses; a code
+that is new goes into `errors.KNOWN`. A new fault that is an answer is a line in one of the tables of `faults`; one of
+the connection is a name in `faults.CONNECTION` and its case in `DiscordDouble._api`.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ from tests.discord_double.double import DiscordDouble, Request
 from tests.discord_double.errors import Refusal
 from tests.discord_double.faults import Fault, Faults
 from tests.discord_double.members import Member
+from tests.discord_double.things import Attachment, Channel, Guild, Message, Role, Thread
 from tests.discord_double.uses import Use
-from tests.discord_double.world import Attachment, Channel, Guild, Message, Role, Thread
 
 __all__ = [
     "Attachment",

@@ -30,7 +30,8 @@ from tests.discord_double.gateway import Gateway, reset
 from tests.discord_double.members import Member, moderator_role
 from tests.discord_double.permissions import BotPermissions
 from tests.discord_double.rate_limits import RateLimits
-from tests.discord_double.world import STARTER, THREAD_CREATED, Channel, Guild, Message, Role, Thread, User, World
+from tests.discord_double.things import STARTER, THREAD_CREATED, Channel, Guild, Message, Role, Thread, User
+from tests.discord_double.world import World
 
 API = "/api/v10"
 GATEWAY_HOSTS = ".discord.gg"

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from tests.discord_double.clock import iso
 from tests.discord_double.errors import FormErrors, Refusal
-from tests.discord_double.world import COMPONENTS_V2, Attachment, Message, World
+from tests.discord_double.things import COMPONENTS_V2, Attachment, Message
+from tests.discord_double.world import World
 
 ROW, BUTTON, SELECT, TEXT_INPUT, SECTION, TEXT_DISPLAY, THUMBNAIL, GALLERY, FILE, SEPARATOR, CONTAINER, LABEL = (
     1, 2, 3, 4, 9, 10, 11, 12, 13, 14, 17, 18,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from tests.discord_double import commands as registry
 from tests.discord_double import uses
 from tests.discord_double.commands import ATTACHMENT, BOOLEAN, CHANNEL, INTEGER, MENTIONABLE, NUMBER, ROLE, STRING, USER
+from tests.discord_double.descriptions import role_payload
 from tests.discord_double.forms import LABEL, ROW, SELECTS, TEXT_INPUT
 from tests.discord_double.permissions import BITS
+from tests.discord_double.things import DIRECT, Channel, Message, Role, Thread, User, walk
 from tests.discord_double.uses import Use
-from tests.discord_double.world import DIRECT, Channel, Message, Role, Thread, User, role_payload, walk
 
 if TYPE_CHECKING:
     from tests.discord_double.double import DiscordDouble

@@ -1,201 +1,43 @@
-"""What exists in the double: a class server, its people, channels, threads and messages, and how Discord describes them."""
+"""The class server as it is now, and the laws about it that hold whoever asks."""
 
 from __future__ import annotations
 
 import hashlib
-import mimetypes
 import re
-import struct
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from tests.discord_double import permissions
-from tests.discord_double.clock import Changes, Clock, Snowflakes, iso, made_at
+from tests.discord_double.clock import Changes, Clock, Snowflakes, iso
+from tests.discord_double.descriptions import Descriptions, role_payload
 from tests.discord_double.errors import Refusal
+from tests.discord_double.things import (
+    DIRECT,
+    DIRECT_MESSAGES,
+    GUILD_MEMBERS,
+    GUILD_MESSAGES,
+    HAS_THREAD,
+    PUBLIC_THREAD,
+    STARTER,
+    THREAD_CREATED,
+    Attachment,
+    Channel,
+    Guild,
+    Message,
+    Role,
+    Thread,
+    User,
+)
+from tests.discord_double.things import walk as walk  # read from here, too
 
-GUILD_MESSAGES, DIRECT_MESSAGES, MESSAGE_CONTENT, GUILD_MEMBERS = 1 << 9, 1 << 12, 1 << 15, 1 << 1
-EPHEMERAL, LOADING, HAS_THREAD, COMPONENTS_V2 = 1 << 6, 1 << 7, 1 << 5, 1 << 15
-TEXT, DIRECT, PUBLIC_THREAD, PRIVATE_THREAD = 0, 1, 11, 12
-DEFAULT, THREAD_CREATED, REPLY, CHAT_INPUT, STARTER, CONTEXT_MENU = 0, 18, 19, 20, 21, 23
 NONCE_MEMORY_S = 300.0
 CDN_LINK_LIFE_S = 86_400
 EDITS_APART_S = 2.0  # not Discord's law but what Kapelle promises
 
-
-@dataclass
-class Role:
-    id: int
-    name: str
-    permissions: int
-    position: int
-    managed: bool = False
-
-
-@dataclass
-class User:
-    id: int
-    name: str
-    display_name: str
-    bot: bool = False
-    roles: list[int] = field(default_factory=list)
-    joined_at: float = 0.0
-
-    @property
-    def mention(self) -> str:
-        return f"<@{self.id}>"
-
-
-@dataclass
-class Attachment:
-    """A file of a message, with its bytes."""
-
-    id: int
-    filename: str
-    content: bytes = field(repr=False)
-    url: str
-    description: str | None = None
-    title: str | None = None
-    ephemeral: bool = False
-
-    @property
-    def content_type(self) -> str | None:
-        return mimetypes.guess_type(self.filename)[0]
-
-    @property
-    def picture_size(self) -> tuple[int, int] | None:
-        """Width and height of a PNG."""
-        if self.content[:8] != b"\x89PNG\r\n\x1a\n" or len(self.content) < 24:
-            return None
-        width, height = struct.unpack(">II", self.content[16:24])
-        return width, height
-
-    def payload(self) -> dict[str, Any]:
-        described: dict[str, Any] = {
-            "id": str(self.id),
-            "filename": self.filename,
-            "size": len(self.content),
-            "url": self.url,
-            "proxy_url": self.url.replace("cdn.discordapp.com", "media.discordapp.net"),
-        }
-        if self.content_type:
-            described["content_type"] = self.content_type
-        if self.description is not None:
-            described["description"] = self.description
-        if self.title is not None:
-            described["title"] = self.title
-        if self.picture_size:
-            described["width"], described["height"] = self.picture_size
-        if self.ephemeral:
-            described["ephemeral"] = True
-        return described
-
-
-@dataclass(eq=False)
-class Message:
-    """A message as it is now; `edits` holds when it was edited, in seconds of the double's clock."""
-
-    id: int
-    channel_id: int
-    author_id: int
-    world: World = field(repr=False)
-    content: str = ""
-    embeds: list[dict[str, Any]] = field(default_factory=list, repr=False)
-    attachments: list[Attachment] = field(default_factory=list)
-    components: list[dict[str, Any]] = field(default_factory=list, repr=False)
-    nonce: str | int | None = None
-    edits: list[float] = field(default_factory=list)
-    type: int = DEFAULT
-    flags: int = 0
-    reference: dict[str, str] | None = None
-    metadata: dict[str, Any] | None = field(default=None, repr=False)  # of the interaction that a response answers
-    from_webhook: bool = False
-    seen_by: int | None = None  # an ephemeral message's only reader
-    deleted: bool = False
-    mentions: list[int] = field(default_factory=list)
-
-    @property
-    def ephemeral(self) -> bool:
-        return bool(self.flags & EPHEMERAL)
-
-    @property
-    def thinking(self) -> bool:
-        return bool(self.flags & LOADING)
-
-    @property
-    def created_at(self) -> float:
-        return made_at(self.id)
-
-    @property
-    def raw(self) -> dict[str, Any]:
-        """The message as Discord describes it to the bot."""
-        return self.world.message_payload(self)
-
-    def component(self, custom_id: str) -> dict[str, Any] | None:
-        """The button or select with that id, wherever it stands in the message."""
-        return next((item for item in walk(self.components) if item.get("custom_id") == custom_id), None)
-
-
-def walk(components: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """Every component, at any depth."""
-    for component in components:
-        yield dict(component)
-        yield from walk(component.get("components") or ())
-        for single in ("accessory", "component"):
-            if isinstance(component.get(single), dict):
-                yield from walk([component[single]])
-
-
-@dataclass(eq=False)
-class Channel:
-    """A text channel, a thread or a direct conversation."""
-
-    id: int
-    name: str
-    kind: int = TEXT
-    position: int = 0
-    overwrites: dict[int, tuple[int, int]] = field(default_factory=dict)  # user or role -> (allow, deny)
-    messages: dict[int, Message] = field(default_factory=dict, repr=False)
-    recipient_id: int | None = None
-    nonces: dict[tuple[int, str | int], tuple[float, int]] = field(default_factory=dict)
-
-    @property
-    def last_message_id(self) -> str | None:
-        return str(max(self.messages)) if self.messages else None
-
-
-@dataclass(eq=False)
-class Thread(Channel):
-    """A thread; `parent_id` is its channel."""
-
-    parent_id: int = 0
-    owner_id: int = 0
-    archived: bool = False
-    locked: bool = False
-    archive_minutes: int = 4320
-    archived_or_opened_at: float = 0.0
-    members: dict[int, float] = field(default_factory=dict)
-    sent: int = 0
-
-
-@dataclass
-class Guild:
-    id: int
-    name: str
-    owner_id: int
-    locale: str
-    filesize_limit: int
-
-    @property
-    def premium_tier(self) -> int:
-        """The boost level at which Discord grants the limit on files."""
-        return 3 if self.filesize_limit >= 100 * 2**20 else 2 if self.filesize_limit >= 50 * 2**20 else 0
-
-
 Dispatch = Callable[[str, dict[str, Any], int], None]
 
 
-class World:
+class World(Descriptions):
     """Everything that exists, and the laws about it that hold whoever asks."""
 
     def __init__(self, clock: Clock, *, filesize_limit: int) -> None:
@@ -428,178 +270,6 @@ class World:
         self.files[path] = attachment
         return attachment
 
-    # describing things
-
-    def user_payload(self, user: User) -> dict[str, Any]:
-        described: dict[str, Any] = {
-            "id": str(user.id),
-            "username": user.name,
-            "global_name": user.display_name if not user.bot else None,
-            "discriminator": "4242" if user.bot else "0",
-            "avatar": None,
-            "avatar_decoration_data": None,
-            "banner": None,
-            "accent_color": None,
-            "public_flags": 0,
-            "flags": 0,
-            "primary_guild": None,
-        }
-        if user.bot:
-            described["bot"] = True
-        return described
-
-    def member_payload(self, member: User, *, user: bool = True) -> dict[str, Any]:
-        described: dict[str, Any] = {
-            "avatar": None,
-            "banner": None,
-            "communication_disabled_until": None,
-            "deaf": False,
-            "flags": 0,
-            "joined_at": iso(member.joined_at),
-            "mute": False,
-            "nick": None,
-            "pending": False,
-            "premium_since": None,
-            "roles": [str(role_id) for role_id in member.roles],
-        }
-        if user:
-            described["user"] = self.user_payload(member)
-        return described
-
-    def channel_payload(self, channel: Channel) -> dict[str, Any]:
-        described: dict[str, Any] = {
-            "id": str(channel.id),
-            "type": channel.kind,
-            "flags": 0,
-            "last_message_id": channel.last_message_id,
-        }
-        if channel.recipient_id is not None:
-            return {**described, "recipients": [self.user_payload(self.users[channel.recipient_id])]}
-        described |= {"guild_id": str(self.guild.id), "name": channel.name, "rate_limit_per_user": 0}
-        if isinstance(channel, Thread):
-            return described | self._thread_fields(channel)
-        return described | {
-            "parent_id": None,
-            "topic": None,
-            "nsfw": False,
-            "position": channel.position,
-            "permission_overwrites": [
-                {"id": str(holder), "type": int(holder in self.users), "allow": str(allow), "deny": str(deny)}
-                for holder, (allow, deny) in channel.overwrites.items()
-            ],
-        }
-
-    def _thread_fields(self, thread: Thread) -> dict[str, Any]:
-        described: dict[str, Any] = {
-            "parent_id": str(thread.parent_id),
-            "owner_id": str(thread.owner_id),
-            "message_count": sum(message.type != STARTER for message in thread.messages.values()),
-            "member_count": min(len(thread.members), 50),
-            "total_message_sent": thread.sent,
-            "thread_metadata": {
-                "archived": thread.archived,
-                "archive_timestamp": iso(thread.archived_or_opened_at),
-                "auto_archive_duration": thread.archive_minutes,
-                "locked": thread.locked,
-                "create_timestamp": iso(made_at(thread.id)),
-            },
-        }
-        if self.bot.id in thread.members:
-            described["member"] = self.thread_member_payload(thread, self.bot.id)
-        return described
-
-    def thread_member_payload(self, thread: Thread, user_id: int) -> dict[str, Any]:
-        joined = iso(thread.members[user_id])
-        return {"id": str(thread.id), "user_id": str(user_id), "join_timestamp": joined, "flags": 1}
-
-    def message_payload(self, message: Message) -> dict[str, Any]:
-        shown = [] if message.flags & COMPONENTS_V2 == 0 else list(walk(message.components))
-        described: dict[str, Any] = {
-            "id": str(message.id),
-            "type": message.type,
-            "channel_id": str(message.channel_id),
-            "author": self.user_payload(self.users[message.author_id]),
-            "content": message.content,
-            "timestamp": iso(message.created_at),
-            "edited_timestamp": iso(message.edits[-1]) if message.edits else None,
-            "tts": False,
-            "mention_everyone": False,
-            "mentions": [self.user_payload(self.users[user_id]) for user_id in message.mentions],
-            "mention_roles": [],
-            "attachments": [item.payload() for item in message.attachments if not embedded(message, item, shown)],
-            "embeds": message.embeds,
-            "components": message.components,
-            "pinned": False,
-            "flags": message.flags,
-        }
-        if message.from_webhook:
-            described["webhook_id"] = described["application_id"] = str(self.application_id)
-        if message.metadata is not None:
-            described["interaction_metadata"] = message.metadata
-        if message.reference is not None:
-            described["message_reference"] = {"type": 0, **message.reference}
-            described.update(self._referenced(message))
-        thread = self.channels.get(message.id)
-        if message.flags & HAS_THREAD and isinstance(thread, Thread):
-            described["thread"] = self.channel_payload(thread)
-        return described
-
-    def _referenced(self, message: Message) -> dict[str, Any]:
-        if message.type not in (REPLY, STARTER) or message.reference is None:
-            return {}
-        channel = self.channels.get(int(message.reference["channel_id"]))
-        original = channel.messages.get(int(message.reference.get("message_id", 0))) if channel else None
-        if original is None:
-            return {"referenced_message": None} if message.type == REPLY else {}
-        described = self.message_payload(original)
-        described.pop("referenced_message", None)
-        return {"referenced_message": described}
-
-    def guild_payload(self) -> dict[str, Any]:
-        guild = self.guild
-        return {
-            "id": str(guild.id),
-            "name": guild.name,
-            "icon": None,
-            "description": None,
-            "home_header": None,
-            "splash": None,
-            "discovery_splash": None,
-            "features": [],
-            "banner": None,
-            "owner_id": str(guild.owner_id),
-            "application_id": None,
-            "region": "deprecated",
-            "afk_channel_id": None,
-            "afk_timeout": 300,
-            "system_channel_id": None,
-            "system_channel_flags": 0,
-            "widget_enabled": False,
-            "widget_channel_id": None,
-            "verification_level": 1,
-            "roles": [role_payload(role) for role in self.roles.values()],
-            "default_message_notifications": 1,
-            "mfa_level": 0,
-            "explicit_content_filter": 2,
-            "max_presences": None,
-            "max_members": 500_000,
-            "max_stage_video_channel_users": 50,
-            "max_video_channel_users": 25,
-            "vanity_url_code": None,
-            "premium_tier": guild.premium_tier,
-            "premium_subscription_count": 0,
-            "preferred_locale": guild.locale,
-            "rules_channel_id": None,
-            "safety_alerts_channel_id": None,
-            "public_updates_channel_id": None,
-            "premium_progress_bar_enabled": False,
-            "nsfw": False,
-            "nsfw_level": 0,
-            "emojis": [],
-            "stickers": [],
-            "incidents_data": None,
-        }
-
     def guild_create_payload(self, intents: int) -> dict[str, Any]:
         """The guild as the gateway sends it; without the members intent only the bot is among its members."""
         people = [user for user in self.users.values() if user is self.bot or intents & GUILD_MEMBERS]
@@ -618,28 +288,3 @@ class World:
             "guild_scheduled_events": [],
             "soundboard_sounds": [],
         }
-
-
-def role_payload(role: Role) -> dict[str, Any]:
-    return {
-        "id": str(role.id),
-        "name": role.name,
-        "permissions": str(role.permissions),
-        "position": role.position,
-        "color": 0,
-        "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
-        "hoist": False,
-        "managed": role.managed,
-        "mentionable": False,
-        "icon": None,
-        "unicode_emoji": None,
-        "flags": 0,
-    }
-
-
-def embedded(message: Message, attachment: Attachment, shown: list[dict[str, Any]]) -> bool:
-    """Whether a file stands inside an embed, and so is not listed again. Components-V2 messages list all their files."""
-    if shown:
-        return False
-    inside = [embed.get(part, {}).get("url") for embed in message.embeds for part in ("image", "thumbnail")]
-    return attachment.url in inside
