@@ -17,6 +17,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._ahead_s = 0.0
+        self.advanced: list[Callable[[], None]] = []  # what happens by itself as time goes by
 
     def now(self) -> float:
         return time.time() + self._ahead_s
@@ -24,6 +25,8 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass for Discord alone; the bot's own clock stays."""
         self._ahead_s += seconds
+        for happen in self.advanced:
+            happen()
 
 
 class Snowflakes:

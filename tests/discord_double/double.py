@@ -30,7 +30,7 @@ from tests.discord_double.gateway import Gateway, reset
 from tests.discord_double.members import Member, moderator_role
 from tests.discord_double.permissions import BotPermissions
 from tests.discord_double.rate_limits import RateLimits
-from tests.discord_double.things import STARTER, THREAD_CREATED, Channel, Guild, Message, Role, Thread, User
+from tests.discord_double.things import NOTICES, Channel, Guild, Message, Role, Thread, User
 from tests.discord_double.world import World
 
 API = "/api/v10"
@@ -151,7 +151,10 @@ class DiscordDouble:
         return self.world.add_role(name, permissions)
 
     def archive(self, thread_id: int, locked: bool = False) -> None:
-        """Let a thread fall asleep, as after its days of silence; `locked`: only who manages threads opens it again."""
+        """Archive a thread at once; `locked`: only who manages threads opens it again.
+
+        After its days of silence a thread archives itself: `clock.advance` lets them pass.
+        """
         thread = self.world.channel(thread_id)
         if not isinstance(thread, Thread):
             raise ValueError(f"{thread_id} is no thread")
@@ -165,7 +168,7 @@ class DiscordDouble:
         """What stands in a channel or thread, oldest first; without Discord's own notices unless `system`."""
         channel = self.world.channels.get(self.channel.id if channel_id is None else channel_id)
         found = sorted(channel.messages.values(), key=lambda message: message.id) if channel else []
-        return [message for message in found if system or message.type not in (THREAD_CREATED, STARTER)]
+        return [message for message in found if system or message.type not in NOTICES]
 
     def threads(self) -> list[Thread]:
         """Every thread, oldest first."""

@@ -14,7 +14,7 @@ from tests.discord_double.commands import ATTACHMENT, BOOLEAN, CHANNEL, INTEGER,
 from tests.discord_double.descriptions import role_payload
 from tests.discord_double.forms import LABEL, ROW, SELECTS, TEXT_INPUT
 from tests.discord_double.permissions import BITS
-from tests.discord_double.things import DIRECT, Channel, Message, Role, Thread, User, walk
+from tests.discord_double.things import DIRECT, PRIVATE_THREAD, PUBLIC_THREAD, Channel, Message, Role, Thread, User, walk
 from tests.discord_double.uses import Use
 
 if TYPE_CHECKING:
@@ -50,11 +50,29 @@ class Member:
         channel = world.channel(self.double.channel.id if channel_id is None else channel_id)
         if isinstance(channel, Thread) and channel.archived:
             world.set_archived(channel, False)
+        if not world.sees(self.user, channel):
+            raise LookupError(f"{self.name} cannot see {channel.name}")
         message = Message(world.snowflakes.next(), channel.id, self.id, world, content)
         message.attachments = [world.store_file(channel.id, name, content_) for name, content_ in (files or {}).items()]
         if f"<@{world.bot.id}>" in content:
             message.mentions = [world.bot.id]
         return world.post(message)
+
+    def open_thread(self, name: str, channel_id: int | None = None, *, private: bool = False) -> Thread:
+        """Open a thread of one's own; of a private one the bot hears nothing until somebody lets it in."""
+        world = self.double.world
+        parent = world.channel(self.double.channel.id if channel_id is None else channel_id)
+        return world.add_thread(
+            parent, self.user, name, kind=PRIVATE_THREAD if private else PUBLIC_THREAD, minutes=4320, message=None
+        )
+
+    def let_in(self, thread: Thread, who: Member | None = None) -> None:
+        """Add somebody to a thread; without a name the bot."""
+        self.double.world.join(thread, who.user if who else self.double.world.bot, by=self.user)
+
+    def put_out(self, thread: Thread, who: Member | None = None) -> None:
+        """Remove somebody from a thread; without a name the bot."""
+        self.double.world.leave(thread, who.user if who else self.double.world.bot, by=self.user)
 
     async def command(
         self, name: str, options: Mapping[str, Any] | None = None, channel_id: int | None = None, *, raw: bool = False
@@ -172,6 +190,8 @@ class Member:
         command = self.double.rest.commands.named(name, kind, self.double.guild.id)
         if raw:
             return command
+        if not self.double.world.sees(self.user, channel):
+            raise LookupError(f"{self.name} cannot see {channel.name}")
         granted = int(self._permissions(channel, self.user))
         needed = int(command.get("default_member_permissions") or 0)
         if granted & needed != needed:
@@ -241,7 +261,9 @@ class Member:
         component = message.component(custom_id)
         if raw:
             return component
-        if message.seen_by not in (None, self.id):
+        channel = self.double.world.channels.get(message.channel_id)
+        unseen = channel is not None and not self.double.world.sees(self.user, channel)
+        if unseen or message.seen_by not in (None, self.id):
             raise LookupError(f"{self.name} cannot see this message")
         if component is None or message.deleted:
             there = [item["custom_id"] for item in walk(message.components) if "custom_id" in item]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tests.discord_double.things import Channel
     from tests.discord_double.world import World
 
 # As listed in Discord's documentation of permissions
@@ -101,12 +102,19 @@ class BotPermissions:
     def reset(self, channel_id: int) -> None:
         """Back to what the bot's role says."""
         channel = self._world.guild_channel(channel_id)
+        seen = len(self._world.active_threads())
         channel.overwrites.pop(self._world.bot.id, None)
-        self._world.send("CHANNEL_UPDATE", self._world.channel_payload(channel))
+        self._told(channel, seen)
 
     def _overwrite(self, channel_id: int, *, allow: int, deny: int, announce: bool) -> None:
         channel = self._world.guild_channel(channel_id)
         allowed, denied = channel.overwrites.get(self._world.bot.id, (0, 0))
+        seen = len(self._world.active_threads())
         channel.overwrites[self._world.bot.id] = (allowed & ~deny | allow, denied & ~allow | deny)
         if announce:
-            self._world.send("CHANNEL_UPDATE", self._world.channel_payload(channel))
+            self._told(channel, seen)
+
+    def _told(self, channel: Channel, seen: int) -> None:
+        self._world.send("CHANNEL_UPDATE", self._world.channel_payload(channel))
+        if len(self._world.active_threads()) > seen:
+            self._world.sync_threads(channel)

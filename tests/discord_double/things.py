@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 GUILD_MESSAGES, DIRECT_MESSAGES, MESSAGE_CONTENT, GUILD_MEMBERS = 1 << 9, 1 << 12, 1 << 15, 1 << 1
 EPHEMERAL, LOADING, HAS_THREAD, COMPONENTS_V2 = 1 << 6, 1 << 7, 1 << 5, 1 << 15
 TEXT, DIRECT, PUBLIC_THREAD, PRIVATE_THREAD = 0, 1, 11, 12
-DEFAULT, THREAD_CREATED, REPLY, CHAT_INPUT, STARTER, CONTEXT_MENU = 0, 18, 19, 20, 21, 23
+DEFAULT, ADDED, REMOVED, RENAMED, THREAD_CREATED, REPLY, CHAT_INPUT, STARTER, CONTEXT_MENU = 0, 1, 2, 4, 18, 19, 20, 21, 23
+NOTICES = frozenset({ADDED, REMOVED, RENAMED, THREAD_CREATED, STARTER})  # what Discord itself writes into a channel
+LASTING = NOTICES - {THREAD_CREATED}  # those that nobody may delete
 
 
 @dataclass
@@ -153,7 +155,6 @@ class Channel:
     overwrites: dict[int, tuple[int, int]] = field(default_factory=dict)  # user or role -> (allow, deny)
     messages: dict[int, Message] = field(default_factory=dict, repr=False)
     recipient_id: int | None = None
-    nonces: dict[tuple[int, str | int], tuple[float, int]] = field(default_factory=dict)
 
     @property
     def last_message_id(self) -> str | None:
@@ -172,6 +173,11 @@ class Thread(Channel):
     archived_or_opened_at: float = 0.0
     members: dict[int, float] = field(default_factory=dict)
     sent: int = 0
+
+    @property
+    def active_at(self) -> float:
+        """When it was last opened or written in; from then its time until it archives itself counts."""
+        return max(self.archived_or_opened_at, made_at(max(self.messages)) if self.messages else 0.0)
 
 
 @dataclass

@@ -12,12 +12,17 @@ from tests.discord_double.clock import Changes, Clock, Snowflakes, iso
 from tests.discord_double.descriptions import Descriptions, role_payload
 from tests.discord_double.errors import Refusal
 from tests.discord_double.things import (
+    ADDED,
     DIRECT,
     DIRECT_MESSAGES,
     GUILD_MEMBERS,
     GUILD_MESSAGES,
     HAS_THREAD,
+    NOTICES,
+    PRIVATE_THREAD,
     PUBLIC_THREAD,
+    REMOVED,
+    RENAMED,
     STARTER,
     THREAD_CREATED,
     Attachment,
@@ -51,6 +56,8 @@ class World(Descriptions):
         self.roles: dict[int, Role] = {}
         self.channels: dict[int, Channel] = {}
         self.files: dict[str, Attachment] = {}  # by path on the CDN
+        self.nonces: dict[tuple[int, str | int], tuple[float, Message]] = {}  # by author, whatever the channel
+        clock.advanced.append(self.archive_the_silent)
         year_s = 365 * 86_400.0
         self.application_id = self.snowflakes.next(age_s=year_s)
         self.bot = User(self.application_id, "kapelle", "Kapelle", bot=True, joined_at=clock.now() - 86_400)
@@ -68,6 +75,12 @@ class World(Descriptions):
     def send(self, event: str, data: dict[str, Any], intents: int = 0) -> None:
         """Tell the connected bot (if it asked for one of `intents`; 0: always) and whoever waits for a change."""
         self.dispatch(event, data, intents)
+        self.changes.announce()
+
+    def tell(self, channel: Channel, event: str, data: dict[str, Any], intents: int = 0) -> None:
+        """As `send`, of something in a channel: of what the bot cannot see it hears nothing."""
+        if self.sees(self.bot, channel):
+            self.dispatch(event, data, intents)
         self.changes.announce()
 
     # finding things
@@ -119,9 +132,18 @@ class World(Descriptions):
         needed = permissions.bits(names)
         return self.permissions_of(self.bot, channel) & needed == needed
 
+    def sees(self, user: User, channel: Channel) -> bool:
+        """Whether a user may look into a channel; into a private thread only its members and who manages threads."""
+        granted = self.permissions_of(user, channel)
+        if not granted & permissions.BITS["view_channel"]:
+            return False
+        if channel.kind != PRIVATE_THREAD or not isinstance(channel, Thread):
+            return True
+        return user.id in channel.members or bool(granted & permissions.BITS["manage_threads"])
+
     def demand(self, channel: Channel, *names: str) -> None:
         """Refusal 50001 where the bot cannot see the channel, 50013 where it lacks one of the permissions."""
-        if not self.bot_may(channel, "view_channel"):
+        if not self.sees(self.bot, channel):
             raise Refusal(50001)
         if not self.bot_may(channel, *names):
             raise Refusal(50013)
@@ -166,7 +188,8 @@ class World(Descriptions):
             members={owner.id: now},
         )
         self.channels[thread.id] = thread
-        self.send("THREAD_CREATE", {**self.channel_payload(thread), "newly_created": True})
+        self.tell(thread, "THREAD_CREATE", {**self.channel_payload(thread), "newly_created": True})
+        self._tell_members(thread, added=owner)
         reference = {"guild_id": str(self.guild.id), "channel_id": str(thread.id)}
         if message:
             message.flags |= HAS_THREAD
@@ -175,17 +198,94 @@ class World(Descriptions):
             thread.messages[starter.id] = starter
             self._message_event("MESSAGE_UPDATE", message)
         elif kind == PUBLIC_THREAD:
-            notice = Message(self.snowflakes.next(), parent.id, owner.id, self, name, type=THREAD_CREATED, reference=reference)
-            parent.messages[notice.id] = notice
-            self._message_event("MESSAGE_CREATE", notice)
+            self.notice(parent, owner, THREAD_CREATED, name, reference=reference)
         return thread
 
+    def join(self, thread: Thread, user: User, *, by: User | None = None) -> None:
+        """Let a user into a thread; where somebody else lets them in, a notice says so. The bot hears of its own joining."""
+        if user.id in thread.members:
+            return
+        thread.members[user.id] = self.clock.now()
+        if user is self.bot:
+            # Also where it has the thread already, for example as one who manages threads.
+            self.send("THREAD_CREATE", self.channel_payload(thread))
+        self._tell_members(thread, added=user)
+        if by is not None and by is not user:
+            self.notice(thread, by, ADDED, mentions=[user.id])
+
+    def leave(self, thread: Thread, user: User, *, by: User | None = None) -> None:
+        """Let a user out of a thread."""
+        if thread.members.pop(user.id, None) is None:
+            return
+        self._tell_members(thread, removed=user)
+        if by is not None and by is not user:
+            self.notice(thread, by, REMOVED, mentions=[user.id])
+
+    def _tell_members(self, thread: Thread, *, added: User | None = None, removed: User | None = None) -> None:
+        described: dict[str, Any] = {
+            "id": str(thread.id),
+            "guild_id": str(self.guild.id),
+            "member_count": min(len(thread.members), 50),
+        }
+        if added is not None:
+            member = {"member": self.member_payload(added), "presence": None}
+            described["added_members"] = [self.thread_member_payload(thread, added.id) | member]
+        if removed is not None:
+            described["removed_member_ids"] = [str(removed.id)]
+        if self.bot in (added, removed):
+            self.send("THREAD_MEMBERS_UPDATE", described)
+        else:
+            self.tell(thread, "THREAD_MEMBERS_UPDATE", described, GUILD_MEMBERS)
+
+    def notice(self, channel: Channel, author: User, kind: int, content: str = "", **more: Any) -> Message:
+        """What Discord itself writes into a channel about something that `author` did there."""
+        return self.post(Message(self.snowflakes.next(), channel.id, author.id, self, content, type=kind, **more))
+
     def set_archived(self, thread: Thread, archived: bool, *, locked: bool | None = None) -> None:
+        """Archive a thread or open it again; who does not see it hears nothing of it."""
+        opened = thread.archived and not archived
         if archived != thread.archived:
             thread.archived_or_opened_at = self.clock.now()
         thread.archived = archived
         thread.locked = thread.locked if locked is None else locked
-        self.send("THREAD_UPDATE", self.channel_payload(thread))
+        self.tell(thread, "THREAD_UPDATE", self.channel_payload(thread))
+        if opened and self.bot.id in thread.members:
+            mine = self.thread_member_payload(thread, self.bot.id) | {"guild_id": str(self.guild.id)}
+            self.tell(thread, "THREAD_MEMBER_UPDATE", mine)
+
+    def rename(self, thread: Thread, name: str, by: User) -> None:
+        """Give a thread another name; a notice in it says so."""
+        if name == thread.name:
+            return
+        thread.name = name
+        self.notice(thread, by, RENAMED, name)
+
+    def archive_the_silent(self) -> None:
+        """Archive the threads in which nothing was said for as long as they were set to wait."""
+        for thread in list(self.channels.values()):
+            if not isinstance(thread, Thread) or thread.archived:
+                continue
+            if self.clock.now() - thread.active_at >= 60 * thread.archive_minutes:
+                self.set_archived(thread, True)
+
+    def active_threads(self) -> list[Thread]:
+        """The threads that are not archived and that the bot can see: all that the gateway tells of."""
+        open_ = [item for item in self.channels.values() if isinstance(item, Thread) and not item.archived]
+        return [thread for thread in open_ if self.sees(self.bot, thread)]
+
+    def sync_threads(self, channel: Channel) -> None:
+        """Tell the bot of the active threads of a channel that it has gained access to."""
+        threads = [thread for thread in self.active_threads() if thread.parent_id == channel.id]
+        joined = [thread for thread in threads if self.bot.id in thread.members]
+        self.send(
+            "THREAD_LIST_SYNC",
+            {
+                "guild_id": str(self.guild.id),
+                "channel_ids": [str(channel.id)],
+                "threads": [self.channel_payload(thread) for thread in threads],
+                "members": [self.thread_member_payload(thread, self.bot.id) for thread in joined],
+            },
+        )
 
     def delete_channel(self, channel: Channel) -> None:
         for thread in [item for item in self.channels.values() if isinstance(item, Thread) and item.parent_id == channel.id]:
@@ -195,16 +295,16 @@ class World(Descriptions):
             message.deleted = True
         if isinstance(channel, Thread):
             described = {"id": str(channel.id), "guild_id": str(self.guild.id), "parent_id": str(channel.parent_id)}
-            self.send("THREAD_DELETE", {**described, "type": channel.kind})
+            self.tell(channel, "THREAD_DELETE", {**described, "type": channel.kind})
         else:
             self.send("CHANNEL_DELETE", self.channel_payload(channel))
 
-    def known_nonce(self, channel: Channel, author_id: int, nonce: str | int) -> Message | None:
-        """The message already sent with a nonce, if Discord still remembers it."""
-        sent_at, message_id = channel.nonces.get((author_id, nonce), (0.0, 0))
-        if self.clock.now() - sent_at > NONCE_MEMORY_S:
+    def known_nonce(self, author_id: int, nonce: str | int) -> Message | None:
+        """The message that an author already sent with a nonce, in whatever channel, if Discord still remembers it."""
+        sent_at, message = self.nonces.get((author_id, nonce), (0.0, None))
+        if message is None or message.deleted or self.clock.now() - sent_at > NONCE_MEMORY_S:
             return None
-        return channel.messages.get(message_id)
+        return message
 
     def post(self, message: Message) -> Message:
         """Put a finished message into its channel (an ephemeral one into nobody's) and tell of it."""
@@ -214,10 +314,12 @@ class World(Descriptions):
             return message
         channel.messages[message.id] = message
         if message.nonce is not None:
-            channel.nonces[(message.author_id, message.nonce)] = (self.clock.now(), message.id)
+            self.nonces[message.author_id, message.nonce] = (self.clock.now(), message)
         if isinstance(channel, Thread):
             channel.sent += 1
-            channel.members.setdefault(message.author_id, self.clock.now())
+            if message.type not in NOTICES and not message.from_webhook:  # an answer to an interaction joins no thread
+                for user_id in (message.author_id, *message.mentions):
+                    self.join(channel, self.users[user_id])
         self._message_event("MESSAGE_CREATE", message)
         return message
 
@@ -244,7 +346,7 @@ class World(Descriptions):
         described = {"id": str(message.id), "channel_id": str(channel.id)}
         if channel.kind != DIRECT:
             described["guild_id"] = str(self.guild.id)
-        self.send("MESSAGE_DELETE", described, DIRECT_MESSAGES if channel.kind == DIRECT else GUILD_MESSAGES)
+        self.tell(channel, "MESSAGE_DELETE", described, DIRECT_MESSAGES if channel.kind == DIRECT else GUILD_MESSAGES)
 
     def _message_event(self, event: str, message: Message) -> None:
         channel = self.channel(message.channel_id)
@@ -255,7 +357,7 @@ class World(Descriptions):
         if channel.kind != DIRECT:
             described["guild_id"] = str(self.guild.id)
             described["member"] = self.member_payload(author, user=False)
-        self.send(event, described, DIRECT_MESSAGES if channel.kind == DIRECT else GUILD_MESSAGES)
+        self.tell(channel, event, described, DIRECT_MESSAGES if channel.kind == DIRECT else GUILD_MESSAGES)
 
     def store_file(self, channel_id: int, name: str, content: bytes, **described: Any) -> Attachment:
         """Keep a file under an address of the CDN, named as Discord names files."""
@@ -273,15 +375,15 @@ class World(Descriptions):
     def guild_create_payload(self, intents: int) -> dict[str, Any]:
         """The guild as the gateway sends it; without the members intent only the bot is among its members."""
         people = [user for user in self.users.values() if user is self.bot or intents & GUILD_MEMBERS]
-        visible = [item for item in self.channels.values() if item.kind != DIRECT and self.bot_may(item, "view_channel")]
+        channels = [item for item in self.channels.values() if item.kind != DIRECT and not isinstance(item, Thread)]
         return self.guild_payload() | {
             "joined_at": iso(self.bot.joined_at),
             "large": False,
             "unavailable": False,
             "member_count": len(self.users),
             "members": [self.member_payload(user) for user in people],
-            "channels": [self.channel_payload(item) for item in visible if not isinstance(item, Thread)],
-            "threads": [self.channel_payload(item) for item in visible if isinstance(item, Thread) and not item.archived],
+            "channels": [self.channel_payload(item) for item in channels if self.bot_may(item, "view_channel")],
+            "threads": [self.channel_payload(item) for item in self.active_threads()],
             "presences": [],
             "voice_states": [],
             "stage_instances": [],

@@ -92,6 +92,7 @@ class Bot(discord.Client):
         self.tree = app_commands.CommandTree(self)
         self.resumed = 0
         self.seen_messages: list[discord.Message] = []
+        self.interactions: list[discord.Interaction] = []
         self._commands()
 
     async def setup_hook(self) -> None:
@@ -106,6 +107,9 @@ class Bot(discord.Client):
 
     async def on_resumed(self) -> None:
         self.resumed += 1
+
+    async def on_interaction(self, interaction: discord.Interaction) -> None:
+        self.interactions.append(interaction)
 
     async def on_message(self, message: discord.Message) -> None:
         self.seen_messages.append(message)

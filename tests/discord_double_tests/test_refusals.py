@@ -27,6 +27,18 @@ async def test_a_nonce_is_posted_once(bot: Bot, double: DiscordDouble, channel: 
     assert refused.value.code == 50035
 
 
+async def test_a_nonce_counts_for_its_author_in_every_channel(double: DiscordDouble) -> None:
+    other = double.add_channel("chor")
+    sent = {"content": "take", "nonce": "k1t1", "enforce_nonce": True}
+    _, first = await raw(double, "POST", f"/channels/{double.channel.id}/messages", json=sent)
+    status, again = await raw(double, "POST", f"/channels/{other.id}/messages", json=sent)
+    assert (status, again["id"], again["channel_id"]) == (200, first["id"], str(double.channel.id))
+    assert double.messages(other.id) == []
+    _, unforced = await raw(double, "POST", f"/channels/{other.id}/messages", json={**sent, "enforce_nonce": False})
+    assert unforced["id"] != first["id"]
+    assert double.violations == []
+
+
 @pytest.mark.parametrize(
     ("body", "path", "code"),
     [

@@ -101,7 +101,7 @@ def edit_channel(rest: Rest, call: Call) -> Answer:
             raise Refusal(50013)
     if channel.archived and body.get("archived") is not False:
         raise Refusal(50083)
-    channel.name = body.get("name") or channel.name
+    world.rename(channel, body.get("name") or channel.name, world.bot)
     channel.archive_minutes = body.get("auto_archive_duration") or channel.archive_minutes
     archived = channel.archived if body.get("archived") is None else bool(body["archived"])
     world.set_archived(channel, archived, locked=body.get("locked"))

@@ -8,7 +8,7 @@ from typing import Any
 from tests.discord_double.errors import FormErrors, Refusal
 from tests.discord_double.forms import check_message, write_message
 from tests.discord_double.rest.routing import Answer, Call, Rest, route
-from tests.discord_double.things import REPLY, STARTER, THREAD_CREATED, Channel, Message, Thread
+from tests.discord_double.things import LASTING, REPLY, THREAD_CREATED, Channel, Message, Thread
 from tests.discord_double.world import World
 
 _CLOCKS_DIFFER_S = 0.02  # the bot's and the double's run beside each other
@@ -61,7 +61,7 @@ def create_message(rest: Rest, call: Call) -> Answer:
     check_message(body, call.uploads, size_limit=world.guild.filesize_limit)
     nonce = body.get("nonce")
     if nonce is not None and body.get("enforce_nonce"):
-        earlier = world.known_nonce(channel, world.bot.id, nonce)
+        earlier = world.known_nonce(world.bot.id, nonce)
         if earlier is not None:
             return 200, earlier.raw | {"nonce": nonce}
     if isinstance(channel, Thread):
@@ -115,7 +115,9 @@ def delete_message(rest: Rest, call: Call) -> Answer:
     channel = world.channel(call.id("channel_id"))
     world.demand(channel)
     message = world.message(channel.id, call.id("message_id"))
-    if message.author_id != world.bot.id or message.type in (THREAD_CREATED, STARTER):
+    if message.type in LASTING:
+        raise Refusal(50021)
+    if message.author_id != world.bot.id or message.type == THREAD_CREATED:
         world.demand(channel, "manage_messages")
     if isinstance(channel, Thread) and channel.archived:
         raise Refusal(50083)

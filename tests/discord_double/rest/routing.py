@@ -11,7 +11,7 @@ from tests.discord_double import commands as registry
 from tests.discord_double.errors import FormErrors, Refusal
 from tests.discord_double.forms import Upload, check_message, write_message
 from tests.discord_double.gateway import Gateway
-from tests.discord_double.things import DIRECT, EPHEMERAL, LOADING, Message, Thread
+from tests.discord_double.things import DIRECT, EPHEMERAL, LOADING, NOTICES, Message, Thread
 from tests.discord_double.uses import Use
 from tests.discord_double.world import World
 
@@ -104,6 +104,8 @@ class Rest:
         message = self.world.message(call.id("channel_id"), call.id("message_id"))
         if message.author_id != self.world.bot.id:
             raise Refusal(50005)
+        if message.type in NOTICES:
+            raise Refusal(50021)
         return message
 
     def use(self, call: Call) -> Use:

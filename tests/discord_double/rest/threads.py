@@ -14,8 +14,7 @@ from tests.discord_double.things import DIRECT, HAS_THREAD, PRIVATE_THREAD, PUBL
 @route("GET", "/guilds/{guild_id}/threads/active")
 def active_threads(rest: Rest, call: Call) -> Answer:
     check_guild(rest, call)
-    open_ = [item for item in rest.world.channels.values() if isinstance(item, Thread) and not item.archived]
-    return 200, _thread_list(rest, open_, more=False)
+    return 200, _thread_list(rest, rest.world.active_threads(), more=False)
 
 
 def _open_thread(rest: Rest, call: Call, message: Message | None) -> Answer:
@@ -51,18 +50,23 @@ def open_thread_from_message(rest: Rest, call: Call) -> Answer:
 
 @route("GET", "/channels/{channel_id}/threads/archived/public")
 @route("GET", "/channels/{channel_id}/threads/archived/private")
+@route("GET", "/channels/{channel_id}/users/@me/threads/archived/private")
 def archived_threads(rest: Rest, call: Call) -> Answer:
     channel = rest.world.channel(call.id("channel_id"))
-    rest.world.demand(channel, "read_message_history")
     kind = PUBLIC_THREAD if call.template.endswith("public") else PRIVATE_THREAD
+    own = "@me" in call.template
+    everybodys = kind == PRIVATE_THREAD and not own
+    rest.world.demand(channel, "read_message_history", *(["manage_threads"] if everybodys else []))
     found = [
         item
         for item in rest.world.channels.values()
         if isinstance(item, Thread) and item.parent_id == channel.id and item.archived and item.kind == kind
+        if not own or rest.world.bot.id in item.members
     ]
-    found.sort(key=lambda item: item.archived_or_opened_at, reverse=True)
+    found.sort(key=lambda item: item.id if own else item.archived_or_opened_at, reverse=True)
     if "before" in call.query:
-        found = [item for item in found if iso(item.archived_or_opened_at) < call.query["before"]]
+        before = call.query["before"]
+        found = [item for item in found if (item.id < int(before) if own else iso(item.archived_or_opened_at) < before)]
     limit = int(call.query.get("limit", "50"))
     return 200, _thread_list(rest, found[:limit], more=len(found) > limit)
 
@@ -84,8 +88,7 @@ def join_thread(rest: Rest, call: Call) -> Answer:
     if thread.archived:
         raise Refusal(50083)
     person = _thread_person(rest, call)
-    thread.members.setdefault(person.id, rest.world.clock.now())
-    rest.world.changes.announce()
+    rest.world.join(thread, person, by=rest.world.bot)
     return 204, None
 
 
@@ -96,8 +99,7 @@ def leave_thread(rest: Rest, call: Call) -> Answer:
     rest.world.demand(thread, *(["manage_threads"] if "user_id" in call.parameters else []))
     if thread.archived:
         raise Refusal(50083)
-    thread.members.pop(_thread_person(rest, call).id, None)
-    rest.world.changes.announce()
+    rest.world.leave(thread, _thread_person(rest, call), by=rest.world.bot)
     return 204, None
 
 
