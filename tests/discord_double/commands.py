@@ -155,6 +155,17 @@ def described(command: Mapping[str, Any], application_id: int, command_id: int, 
     return shown
 
 
+def without_localizations(thing: Mapping[str, Any]) -> dict[str, Any]:
+    """A command, option or choice as it is listed where nobody asked for its translations."""
+    shown: dict[str, Any] = {}
+    for name, value in thing.items():
+        if name in ("options", "choices"):
+            shown[name] = [without_localizations(item) for item in value]
+        else:
+            shown[name] = None if name in ("name_localizations", "description_localizations") else value
+    return shown
+
+
 class Commands:
     """The registered commands; a guild's own come before global ones of the same name."""
 
@@ -166,6 +177,9 @@ class Commands:
 
     def __bool__(self) -> bool:
         return any(self._by_scope.values())
+
+    def clear(self) -> None:
+        self._by_scope.clear()
 
     def replace(self, guild_id: int | None, commands: Sequence[dict[str, Any]]) -> None:
         self._by_scope[guild_id] = {command["id"]: command for command in commands}

@@ -24,7 +24,7 @@ from tests.discord_double import rest
 from tests.discord_double.clock import Clock
 from tests.discord_double.contract import contract, description_path
 from tests.discord_double.errors import Refusal
-from tests.discord_double.faults import GATEWAY_ERRORS, RATE_LIMITS, REFUSALS, Fault, Faults
+from tests.discord_double.faults import BANS, GATEWAY_ERRORS, RATE_LIMITS, REFUSALS, Fault, Faults
 from tests.discord_double.forms import Upload
 from tests.discord_double.gateway import Gateway, reset
 from tests.discord_double.members import Member, moderator_role
@@ -150,6 +150,39 @@ class DiscordDouble:
         """Make a role; `permissions` as Discord's bits."""
         return self.world.add_role(name, permissions)
 
+    def filter_words(self, *words: str, messages: bool = False) -> None:
+        """Refuse names of channels and threads that hold one of these words (50035), as on servers in Server Discovery.
+
+        With `messages` also messages, as by automatic moderation (200000).
+        """
+        self.world.filtered_in_names |= {word.lower() for word in words}
+        self.world.filtered_in_messages |= {word.lower() for word in words if messages}
+
+    def empty_commands(self) -> None:
+        """Take all of the bot's commands behind its back, as another program with its token does."""
+        self.rest.commands.clear()
+        self.world.changes.announce()
+
+    def remove_bot(self) -> None:
+        """Put the bot out of the server; the server's own commands go with it."""
+        self.rest.commands.replace(self.guild.id, [])
+        self.world.send("GUILD_DELETE", {"id": str(self.guild.id)})
+        self.world.joined = False
+
+    def invite_bot(self) -> None:
+        """Let the bot into the server again."""
+        self.world.joined = True
+        for session in self.gateway.live:
+            described = self.world.guild_create_payload(session.intents)
+            described.pop("unavailable")  # only a guild that was known before is available again
+            session.dispatch("GUILD_CREATE", described)
+        self.world.changes.announce()
+
+    def reset_token(self) -> None:
+        """Give the bot another token, as its owner can: the old one ends at once, the connection with 4004."""
+        self.token = self.gateway.token = self._make_token()
+        self.faults.close(4004)
+
     def archive(self, thread_id: int, locked: bool = False) -> None:
         """Archive a thread at once; `locked`: only who manages threads opens it again.
 
@@ -233,7 +266,8 @@ class DiscordDouble:
         if self._contract is not None:
             self._hold(call, self._contract.request(call.method, call.template, call.query, call.body))
         status, answer, headers = self._answer(request, route, call, fault)
-        if self._contract is not None and (fault is None or fault.name not in GATEWAY_ERRORS):
+        from_discord = fault is None or (fault.name not in GATEWAY_ERRORS and fault.name not in BANS)
+        if self._contract is not None and from_discord:
             self._hold(call, self._contract.response(call.method, call.template, status, answer))
         if fault is not None and fault.name == "reset_after":
             return self._cut(request, path, body.size)
@@ -247,6 +281,8 @@ class DiscordDouble:
     ) -> tuple[int, Any, dict[str, str]]:
         if fault is not None and fault.name in GATEWAY_ERRORS:
             return GATEWAY_ERRORS[fault.name], f"<html><body>{fault.name}</body></html>", {}
+        if fault is not None and fault.name in BANS:
+            return 429, BANS[fault.name], {"Retry-After": f"{fault.retry_after_s:.0f}"}
         if fault is not None and fault.name in RATE_LIMITS:
             everywhere, via = RATE_LIMITS[fault.name]
             return _rate_limited(fault.retry_after_s, everywhere=everywhere, via=via)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.discord_double.gateway import Gateway
@@ -35,9 +36,17 @@ RATE_LIMITS: Mapping[str, tuple[bool, bool]] = {
     "rate_limited_globally": (True, True),
     "rate_limited_without_via": (False, False),
 }
+# 429 from Cloudflare, which has banned the address: without Via, without Discord's `code`. name -> what it says
+BANS: Mapping[str, str | Mapping[str, Any]] = {
+    "banned": "<!DOCTYPE html><title>Access denied | discord.com used Cloudflare to restrict access</title>error code: 1015",
+    "banned_in_json": {"message": "You are being rate limited.", "retry_after": 3600.0, "global": True},
+}
+BANNED_FOR_S = 3600.0
 # The connection itself: the request is not handled; it is handled and the answer lost; it is handled and the answer late.
 CONNECTION = frozenset({"reset_before", "reset_after", "slow"})
-NAMES = frozenset(REFUSALS) | frozenset(GATEWAY_ERRORS) | frozenset(RATE_LIMITS) | CONNECTION
+NAMES = frozenset(REFUSALS) | frozenset(GATEWAY_ERRORS) | frozenset(RATE_LIMITS) | frozenset(BANS) | CONNECTION
+# With these the gateway says that there is no use in coming again.
+FATAL_CLOSE_CODES = frozenset({4004, 4010, 4011, 4012, 4013, 4014})
 
 
 @dataclass
@@ -72,7 +81,7 @@ class Faults:
         path: str = "*",
         *,
         times: int = 1,
-        retry_after_s: float = 0.05,
+        retry_after_s: float | None = None,
         delay_s: float = 0.5,
         files: bool = False,
     ) -> Fault:
@@ -80,14 +89,21 @@ class Faults:
 
         `path` is a pattern without `/api/v10`; its stars match slashes too: `/channels/*/messages` is creating and
         listing messages, `/channels/*/messages/*` is reading, editing and deleting one. `retry_after_s` is what a 429
-        asks for, `delay_s` how late a slow answer comes where nobody calls `release` before; with `files` only requests
-        that bring files are meant. Returns the fault; its `times` counts down.
+        asks for (0.05 where it is not given, a ban's hour), `delay_s` how late a slow answer comes where nobody calls
+        `release` before; with `files` only requests that bring files are meant. Returns the fault; its `times` counts
+        down.
         """
         if name not in NAMES:
             raise ValueError(f"no fault is named {name!r}; there are {', '.join(sorted(NAMES))}")
+        if retry_after_s is None:
+            retry_after_s = BANNED_FOR_S if name in BANS else 0.05
         fault = Fault(name, method.upper(), path, times, retry_after_s, delay_s, files)
         self._waiting.append(fault)
         return fault
+
+    def ban(self, name: str = "banned", retry_after_s: float = BANNED_FOR_S) -> Fault:
+        """Ban the bot's address: every request, the login's too, is refused until `clear`."""
+        return self.next(name, times=sys.maxsize, retry_after_s=retry_after_s)
 
     def clear(self) -> None:
         """Switch off every fault that still waits."""
@@ -117,6 +133,19 @@ class Faults:
     def invalidate(self, *, resumable: bool) -> None:
         """Tell every connection that its session is invalid (op 9); one that is not resumable is forgotten."""
         self._gateway.invalidate(resumable=resumable)
+
+    def close(self, code: int) -> None:
+        """Close every connection with a code of the gateway; after a fatal one no session can be resumed."""
+        self._gateway.close_with(code, forget=code in FATAL_CLOSE_CODES)
+
+    def close_at_identify(self, code: int, times: int = 1) -> None:
+        """Answer the next `times` bots that identify themselves, or resume, with a close code."""
+        self._gateway.closes_at_identify += [code] * times
+
+    def malformed_event(self, event: str = "GUILD_ROLE_CREATE", data: Mapping[str, Any] | None = None) -> None:
+        """Send an event just as given; without `data` one that lacks what the library looks for (a role without role)."""
+        lacking = {"guild_id": str(self._gateway.world.guild.id)}
+        self._gateway.dispatch(event, dict(lacking if data is None else data))
 
     def refuse_connections(self, for_s: float) -> None:
         """Reset every new gateway connection for `for_s` seconds."""

@@ -132,6 +132,7 @@ class Gateway:
         self.heartbeat_interval_s = 41.25
         self.privileged_intents = 0  # those switched on for the application
         self.refused_until = 0.0
+        self.closes_at_identify: list[int] = []  # codes for those that identify themselves next
         self.sessions: dict[str, Session] = {}
         self.identifies = 0
         self.resumes = 0
@@ -182,6 +183,13 @@ class Gateway:
             if not resumable:
                 del self.sessions[session.id]
 
+    def close_with(self, code: int, *, forget: bool) -> None:
+        for session in self.live:
+            if session.connection is not None:
+                session.connection.frames.put_nowait(code)
+            if forget:
+                del self.sessions[session.id]
+
     async def close(self) -> None:
         for connection in list(self._connections):
             await connection.socket.close(code=WSCloseCode.GOING_AWAY)
@@ -226,6 +234,8 @@ class Gateway:
         if op == HEARTBEAT:
             self.heartbeats += 1
             connection.send(ACK, None)
+        elif op in (IDENTIFY, RESUME) and self.closes_at_identify:
+            connection.frames.put_nowait(self.closes_at_identify.pop(0))
         elif op == IDENTIFY and isinstance(data, dict):
             self._identify(connection, data, known)
         elif op == RESUME and isinstance(data, dict):
@@ -258,7 +268,7 @@ class Gateway:
         ready: dict[str, Any] = {
             "v": 10,
             "user": world.user_payload(world.bot) | {"verified": True, "mfa_enabled": True, "email": None},
-            "guilds": [{"id": str(world.guild.id), "unavailable": True}],
+            "guilds": [{"id": str(world.guild.id), "unavailable": True}] if world.joined else [],
             "session_id": session.id,
             "session_type": "normal",
             "resume_gateway_url": "wss://gateway-eu-west.discord.gg",
@@ -274,7 +284,8 @@ class Gateway:
         if "shard" in data:
             ready["shard"] = data["shard"]
         session.dispatch("READY", ready)
-        session.dispatch("GUILD_CREATE", world.guild_create_payload(intents))
+        if world.joined:
+            session.dispatch("GUILD_CREATE", world.guild_create_payload(intents))
         world.changes.announce()
 
     def _resume(self, connection: Connection, data: dict[str, Any]) -> None:

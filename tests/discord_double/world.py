@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.discord_double import permissions
 from tests.discord_double.clock import Changes, Clock, Snowflakes, iso
 from tests.discord_double.descriptions import Descriptions, role_payload
-from tests.discord_double.errors import Refusal
+from tests.discord_double.errors import FormErrors, Refusal
 from tests.discord_double.things import (
     ADDED,
     DIRECT,
@@ -50,6 +51,9 @@ class World(Descriptions):
         self.changes = Changes()
         self.violations: list[str] = []
         self.edits_apart_s = EDITS_APART_S
+        self.joined = True  # whether the bot is in the server
+        self.filtered_in_names: set[str] = set()
+        self.filtered_in_messages: set[str] = set()
         self.snowflakes = Snowflakes(clock)
         self.dispatch: Dispatch = lambda event, data, intents: None
         self.users: dict[int, User] = {}
@@ -135,7 +139,7 @@ class World(Descriptions):
     def sees(self, user: User, channel: Channel) -> bool:
         """Whether a user may look into a channel; into a private thread only its members and who manages threads."""
         granted = self.permissions_of(user, channel)
-        if not granted & permissions.BITS["view_channel"]:
+        if not granted & permissions.BITS["view_channel"] or (user is self.bot and not self.joined and channel.kind != DIRECT):
             return False
         if channel.kind != PRIVATE_THREAD or not isinstance(channel, Thread):
             return True
@@ -147,6 +151,19 @@ class World(Descriptions):
             raise Refusal(50001)
         if not self.bot_may(channel, *names):
             raise Refusal(50013)
+
+    # words
+
+    def check_name(self, name: object, errors: FormErrors) -> None:
+        """Note it where a channel's or thread's name holds a word that the server filters."""
+        if isinstance(name, str) and any(word in name.lower() for word in self.filtered_in_names):
+            errors.add("name", "INVALID_COMMUNITY_PROPERTY_NAME", "Contains words not allowed for servers in Server Discovery.")
+
+    def check_words(self, body: Mapping[str, Any]) -> None:
+        """Refusal 200000 where a message's body holds a word that the server filters."""
+        said = json.dumps([body.get(name) for name in ("content", "embeds", "components")], ensure_ascii=False).lower()
+        if any(word in said for word in self.filtered_in_messages):
+            raise Refusal(200000)
 
     # changing things
 
@@ -290,14 +307,16 @@ class World(Descriptions):
     def delete_channel(self, channel: Channel) -> None:
         for thread in [item for item in self.channels.values() if isinstance(item, Thread) and item.parent_id == channel.id]:
             self.delete_channel(thread)
+        seen = self.sees(self.bot, channel)
         del self.channels[channel.id]
         for message in channel.messages.values():
             message.deleted = True
-        if isinstance(channel, Thread):
-            described = {"id": str(channel.id), "guild_id": str(self.guild.id), "parent_id": str(channel.parent_id)}
-            self.tell(channel, "THREAD_DELETE", {**described, "type": channel.kind})
-        else:
+        if not isinstance(channel, Thread):
             self.send("CHANNEL_DELETE", self.channel_payload(channel))
+        elif seen:
+            described = {"id": str(channel.id), "guild_id": str(self.guild.id), "parent_id": str(channel.parent_id)}
+            self.send("THREAD_DELETE", {**described, "type": channel.kind})
+        self.changes.announce()
 
     def known_nonce(self, author_id: int, nonce: str | int) -> Message | None:
         """The message that an author already sent with a nonce, in whatever channel, if Discord still remembers it."""

@@ -93,6 +93,7 @@ class Bot(discord.Client):
         self.resumed = 0
         self.seen_messages: list[discord.Message] = []
         self.interactions: list[discord.Interaction] = []
+        self.joined: list[int] = []
         self._commands()
 
     async def setup_hook(self) -> None:
@@ -107,6 +108,9 @@ class Bot(discord.Client):
 
     async def on_resumed(self) -> None:
         self.resumed += 1
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        self.joined.append(guild.id)
 
     async def on_interaction(self, interaction: discord.Interaction) -> None:
         self.interactions.append(interaction)

@@ -112,6 +112,45 @@ async def test_an_expired_interaction(bot: Bot, double: DiscordDouble) -> None:
     assert cause.code == 10062
 
 
+async def test_an_acknowledgement_is_taken_and_its_answer_lost(bot: Bot, double: DiscordDouble) -> None:
+    failed: list[app_commands.AppCommandError] = []
+
+    async def note(interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
+        failed.append(error)
+        with pytest.raises(discord.HTTPException) as refused:
+            await interaction.response.defer(ephemeral=True)
+        assert (refused.value.status, refused.value.code) == (400, 40060)
+        await interaction.followup.send("all the same")
+
+    bot.tree.error(note)
+    double.faults.next("reset_after", "POST", "/interactions/*/callback")
+    use = await double.member("Anna").command("midi", {"title": "x"})
+    assert (use.kind, use.ephemeral) == (5, True)
+    assert (await use.answer()).content == "all the same"
+    assert isinstance(failed[0].__cause__, ConnectionResetError | aiohttp.ClientConnectionError)
+    unknown = use.token[:-4] + "AAAA"
+    path = f"/interactions/{use.id}/{unknown}/callback"
+    assert (await raw(double, "POST", path, json={"type": 5}))[1]["code"] == 10062
+
+
+@pytest.mark.parametrize("ban", ["banned", "banned_in_json"])
+async def test_a_banned_address_cannot_even_log_in(double: DiscordDouble, ban: str) -> None:
+    double.faults.ban(ban)
+    client = Bot(double)
+    with pytest.raises(discord.HTTPException) as refused:
+        await client.login(double.token)
+    assert (refused.value.status, refused.value.code) == (429, 0)
+    assert refused.value.response.headers["Retry-After"] == "3600"
+    assert "Via" not in refused.value.response.headers
+    status, said = await raw(double, "GET", "/users/@me")
+    assert status == 429
+    assert isinstance(said, str) or "code" not in said
+    double.faults.clear()
+    await client.login(double.token)
+    await client.close()
+    assert double.violations == []
+
+
 async def test_unknown_faults_are_named(double: DiscordDouble) -> None:
     with pytest.raises(ValueError, match="no fault is named 'nonsense'"):
         double.faults.next("nonsense")

@@ -221,3 +221,53 @@ async def test_commands_can_be_changed_one_by_one(double: DiscordDouble) -> None
     assert (await raw(double, "DELETE", f"{path}/{made['id']}"))[0] == 204
     assert (await raw(double, "GET", f"{path}/{made['id']}"))[1]["code"] == 10063
     assert double.violations == []
+
+
+async def test_commands_emptied_from_outside_are_gone(bot: Bot, double: DiscordDouble) -> None:
+    guild = discord.Object(double.guild.id)
+    described = {command.name: command for command in await bot.tree.fetch_commands(guild=guild)}
+    assert {"midi", "card", "kapelle"} <= set(described)
+    double.empty_commands()
+    assert await bot.tree.fetch_commands(guild=guild) == []
+    assert await bot.tree.fetch_commands() == []
+    with pytest.raises(LookupError, match="there are none"):
+        await double.member("Anna").command("midi", {"title": "x"})
+    await bot.tree.sync(guild=guild)
+    await double.commands_synced()
+    assert len(await bot.tree.fetch_commands(guild=guild)) == len(described)
+    assert double.violations == []
+
+
+async def test_translations_of_commands_are_listed_only_for_who_asks(double: DiscordDouble) -> None:
+    path = f"/applications/{double.application_id}/commands"
+    option = {"type": 3, "name": "title", "description": "t", "name_localizations": {"de": "titel"}}
+    command = {"name": "midi", "description": "d", "description_localizations": {"de": "s"}, "options": [option]}
+    await raw(double, "PUT", path, json=[command])
+    [plain] = (await raw(double, "GET", path))[1]
+    assert plain["description_localizations"] is None
+    assert plain["options"][0]["name_localizations"] is None
+    [full] = (await raw(double, "GET", f"{path}?with_localizations=true"))[1]
+    assert full["description_localizations"] == {"de": "s"}
+    assert full["options"][0]["name_localizations"] == {"de": "titel"}
+    assert double.violations == []
+
+
+async def test_names_with_filtered_words_are_refused(
+    bot: Bot, double: DiscordDouble, channel: discord.TextChannel
+) -> None:
+    double.filter_words("Debussy", "1488")
+    thread = await channel.create_thread(name="clean", type=discord.ChannelType.public_thread)
+    for name in ("Clair de lune - debussy", "piece 1488"):
+        with pytest.raises(discord.HTTPException) as refused:
+            await channel.create_thread(name=name, type=discord.ChannelType.public_thread)
+        assert (refused.value.status, refused.value.code) == (400, 50035)
+        assert "Contains words not allowed" in refused.value.text
+        with pytest.raises(discord.HTTPException):
+            await thread.edit(name=name)
+    await thread.send("Debussy, 1488 bars")
+    assert [item.name for item in double.threads()] == ["clean"]
+    double.filter_words("Satie", messages=True)
+    with pytest.raises(discord.HTTPException) as refused:
+        await thread.send("by Satie")
+    assert refused.value.code == 200000
+    assert double.violations == []

@@ -71,7 +71,7 @@ def _scope(rest: Rest, call: Call) -> int | None:
         raise Refusal(50001)
     if "guild_id" not in call.parameters:
         return None
-    if call.id("guild_id") != rest.world.guild.id:
+    if call.id("guild_id") != rest.world.guild.id or not rest.world.joined:
         raise Refusal(50001)
     return rest.world.guild.id
 
@@ -79,7 +79,10 @@ def _scope(rest: Rest, call: Call) -> int | None:
 @route("GET", "/applications/{application_id}/commands")
 @route("GET", "/applications/{application_id}/guilds/{guild_id}/commands")
 def list_commands(rest: Rest, call: Call) -> Answer:
-    return 200, rest.commands.all(_scope(rest, call))
+    found = rest.commands.all(_scope(rest, call))
+    if call.query.get("with_localizations", "false").lower() in ("true", "1"):
+        return 200, found
+    return 200, [registry.without_localizations(item) for item in found]
 
 
 @route("PUT", "/applications/{application_id}/commands")

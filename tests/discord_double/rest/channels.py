@@ -12,7 +12,7 @@ from tests.discord_double.things import TEXT, Thread
 
 
 def check_guild(rest: Rest, call: Call) -> None:
-    if call.id("guild_id") != rest.world.guild.id:
+    if call.id("guild_id") != rest.world.guild.id or not rest.world.joined:
         raise Refusal(10004)
 
 
@@ -32,6 +32,8 @@ def my_guilds(rest: Rest, call: Call) -> Answer:
     granted = 0
     for role_id in (world.guild.id, *world.bot.roles):
         granted |= world.roles[role_id].permissions
+    if not world.joined:
+        return 200, []
     described = {"id": str(world.guild.id), "name": world.guild.name, "icon": None, "banner": None, "owner": False}
     return 200, [{**described, "permissions": str(granted), "features": []}]
 
@@ -82,6 +84,7 @@ def edit_channel(rest: Rest, call: Call) -> Answer:
     body = call.fields()
     errors = FormErrors()
     errors.length("name", body.get("name"), 1, 100)
+    world.check_name(body.get("name"), errors)
     check_archive_minutes(body, errors)
     errors.raise_if_any()
     if not isinstance(channel, Thread):

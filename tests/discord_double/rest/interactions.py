@@ -9,7 +9,7 @@ from typing import Any
 from tests.discord_double import commands as registry
 from tests.discord_double import uses
 from tests.discord_double.errors import FormErrors, Refusal
-from tests.discord_double.forms import check_message, check_modal, write_message
+from tests.discord_double.forms import check_modal, write_message
 from tests.discord_double.rest.routing import Answer, Call, Rest, route
 from tests.discord_double.things import CHAT_INPUT, CONTEXT_MENU, DEFAULT, EPHEMERAL, LOADING, REPLY, Message
 from tests.discord_double.uses import Use
@@ -111,7 +111,7 @@ def follow_up(rest: Rest, call: Call) -> Answer:
     if original is not None and original.thinking and not original.deleted and use.kind == uses.DEFERRED:
         # The first follow-up takes the place of "thinking", and is as private as the deferral said.
         body = {**call.fields(), "flags": (call.fields().get("flags") or 0) & ~EPHEMERAL}
-        check_message(body, call.uploads, size_limit=rest.world.guild.filesize_limit)
+        rest.check(body, call)
         write_message(rest.world, original, body, call.uploads)
         original.flags &= ~LOADING
         use.answered = True

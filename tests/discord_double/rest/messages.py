@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.discord_double.errors import FormErrors, Refusal
-from tests.discord_double.forms import check_message, write_message
+from tests.discord_double.forms import write_message
 from tests.discord_double.rest.routing import Answer, Call, Rest, route
 from tests.discord_double.things import LASTING, REPLY, THREAD_CREATED, Channel, Message, Thread
 from tests.discord_double.world import World
@@ -58,7 +58,7 @@ def create_message(rest: Rest, call: Call) -> Answer:
     channel = world.channel(call.id("channel_id"))
     body = call.fields()
     world.demand(channel, _to_send(channel), *(["attach_files"] if call.uploads else []))
-    check_message(body, call.uploads, size_limit=world.guild.filesize_limit)
+    rest.check(body, call)
     nonce = body.get("nonce")
     if nonce is not None and body.get("enforce_nonce"):
         earlier = world.known_nonce(world.bot.id, nonce)

@@ -129,6 +129,11 @@ class Rest:
             raise Refusal(10008)
         return use, message
 
+    def check(self, body: dict[str, Any], call: Call, *, edited: Message | None = None) -> None:
+        """Refuse a message that Discord refuses, for its form or its words."""
+        check_message(body, call.uploads, size_limit=self.world.guild.filesize_limit, edited=edited)
+        self.world.check_words(body)
+
     def edit(self, message: Message, call: Call) -> None:
         """Change a message as the body says, within Discord's limits on edits."""
         world = self.world
@@ -136,7 +141,7 @@ class Rest:
         thread = world.channels.get(message.channel_id)
         if isinstance(thread, Thread) and thread.archived:
             raise Refusal(50083)
-        check_message(body, call.uploads, size_limit=world.guild.filesize_limit, edited=message)
+        self.check(body, call, edited=message)
         late = [at for at in message.edits if at - message.created_at > LATE_EDIT_AFTER_S]
         if world.clock.now() - message.created_at > LATE_EDIT_AFTER_S and len(late) >= LATE_EDITS:
             raise Refusal(30046, extra={"retry_after": 60.0, "global": False})
@@ -150,7 +155,7 @@ class Rest:
     def respond(self, use: Use, call: Call, body: Mapping[str, Any], *, kind: int, reference: Message | None) -> Message:
         """A message in answer to an interaction, checked and posted."""
         world = self.world
-        check_message(dict(body), call.uploads, size_limit=world.guild.filesize_limit)
+        self.check(dict(body), call)
         message = self.blank(use, kind, (body.get("flags") or 0) & EPHEMERAL, reference)
         write_message(world, message, body, call.uploads)
         return world.post(message)

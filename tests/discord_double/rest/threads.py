@@ -27,6 +27,7 @@ def _open_thread(rest: Rest, call: Call, message: Message | None) -> Answer:
     world.demand(parent, "create_private_threads" if kind == PRIVATE_THREAD else "create_public_threads")
     errors = FormErrors()
     errors.length("name", body.get("name") or "", 1, 100)
+    world.check_name(body.get("name"), errors)
     check_archive_minutes(body, errors)
     if kind not in (PUBLIC_THREAD, PRIVATE_THREAD):
         errors.add("type", "BASE_TYPE_CHOICES", "Value must be one of (10, 11, 12).")
