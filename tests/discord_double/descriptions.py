@@ -7,9 +7,11 @@ from typing import Any
 from tests.discord_double.clock import iso, made_at
 from tests.discord_double.things import (
     COMPONENTS_V2,
+    FORUM,
     HAS_THREAD,
     REPLY,
     STARTER,
+    VOCAL,
     Attachment,
     Channel,
     Guild,
@@ -79,16 +81,34 @@ class Descriptions:
         described |= {"guild_id": str(self.guild.id), "name": channel.name, "rate_limit_per_user": 0}
         if isinstance(channel, Thread):
             return described | self._thread_fields(channel)
-        return described | {
-            "parent_id": None,
-            "topic": None,
-            "nsfw": False,
-            "position": channel.position,
-            "permission_overwrites": [
-                {"id": str(holder), "type": int(holder in self.users), "allow": str(allow), "deny": str(deny)}
-                for holder, (allow, deny) in channel.overwrites.items()
-            ],
-        }
+        return (
+            described
+            | self._kinds_fields(channel)
+            | {
+                "parent_id": None,
+                "topic": None,
+                "nsfw": False,
+                "position": channel.position,
+                "permission_overwrites": [
+                    {"id": str(holder), "type": int(holder in self.users), "allow": str(allow), "deny": str(deny)}
+                    for holder, (allow, deny) in channel.overwrites.items()
+                ],
+            }
+        )
+
+    def _kinds_fields(self, channel: Channel) -> dict[str, Any]:
+        if channel.kind in VOCAL:
+            return {"bitrate": 64000, "user_limit": 0, "rtc_region": None, "video_quality_mode": 1}
+        if channel.kind == FORUM:
+            posts = [item.id for item in self.channels.values() if isinstance(item, Thread) and item.parent_id == channel.id]
+            return {
+                "last_message_id": str(max(posts)) if posts else None,
+                "available_tags": [],
+                "default_reaction_emoji": None,
+                "default_sort_order": None,
+                "default_forum_layout": 0,
+            }
+        return {}
 
     def _thread_fields(self, thread: Thread) -> dict[str, Any]:
         described: dict[str, Any] = {

@@ -30,7 +30,7 @@ from tests.discord_double.gateway import Gateway, reset
 from tests.discord_double.members import Member, moderator_role
 from tests.discord_double.permissions import BotPermissions
 from tests.discord_double.rate_limits import RateLimits
-from tests.discord_double.things import NOTICES, Channel, Guild, Message, Role, Thread, User
+from tests.discord_double.things import KINDS, NOTICES, Channel, Guild, Message, Role, Thread, User
 from tests.discord_double.world import World
 
 API = "/api/v10"
@@ -142,9 +142,11 @@ class DiscordDouble:
         self._members[name] = Member(self, user, locale)
         return self._members[name]
 
-    def add_channel(self, name: str) -> Channel:
-        """Open another text channel."""
-        return self.world.add_channel(name)
+    def add_channel(self, name: str, kind: str = "text") -> Channel:
+        """Open another channel: text, voice, stage, forum, announcement or category."""
+        if kind not in KINDS:
+            raise ValueError(f"no kind of channel is named {kind!r}; there are {', '.join(KINDS)}")
+        return self.world.add_channel(name, KINDS[kind])
 
     def add_role(self, name: str, permissions: int = 0) -> Role:
         """Make a role; `permissions` as Discord's bits."""

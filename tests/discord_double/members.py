@@ -14,7 +14,19 @@ from tests.discord_double.commands import ATTACHMENT, BOOLEAN, CHANNEL, INTEGER,
 from tests.discord_double.descriptions import role_payload
 from tests.discord_double.forms import LABEL, ROW, SELECTS, TEXT_INPUT
 from tests.discord_double.permissions import BITS
-from tests.discord_double.things import DIRECT, PRIVATE_THREAD, PUBLIC_THREAD, Channel, Message, Role, Thread, User, walk
+from tests.discord_double.things import (
+    DIRECT,
+    FORUM,
+    PRIVATE_THREAD,
+    THREADS_IN,
+    WITHOUT_TEXT,
+    Channel,
+    Message,
+    Role,
+    Thread,
+    User,
+    walk,
+)
 from tests.discord_double.uses import Use
 
 if TYPE_CHECKING:
@@ -50,8 +62,7 @@ class Member:
         channel = world.channel(self.double.channel.id if channel_id is None else channel_id)
         if isinstance(channel, Thread) and channel.archived:
             world.set_archived(channel, False)
-        if not world.sees(self.user, channel):
-            raise LookupError(f"{self.name} cannot see {channel.name}")
+        self._look_into(channel)
         message = Message(world.snowflakes.next(), channel.id, self.id, world, content)
         message.attachments = [world.store_file(channel.id, name, content_) for name, content_ in (files or {}).items()]
         if f"<@{world.bot.id}>" in content:
@@ -59,12 +70,19 @@ class Member:
         return world.post(message)
 
     def open_thread(self, name: str, channel_id: int | None = None, *, private: bool = False) -> Thread:
-        """Open a thread of one's own; of a private one the bot hears nothing until somebody lets it in."""
+        """Open a thread of one's own, in a forum with its first message.
+
+        Of a private one the bot hears nothing until somebody lets it in.
+        """
         world = self.double.world
         parent = world.channel(self.double.channel.id if channel_id is None else channel_id)
-        return world.add_thread(
-            parent, self.user, name, kind=PRIVATE_THREAD if private else PUBLIC_THREAD, minutes=4320, message=None
-        )
+        kinds = [kind for kind in sorted(THREADS_IN.get(parent.kind, ())) if private == (kind == PRIVATE_THREAD)]
+        if not kinds:
+            raise ValueError(f"{parent.name} takes no {'private ' if private else ''}threads")
+        thread = world.add_thread(parent, self.user, name, kind=kinds[0], minutes=4320, message=None)
+        if parent.kind == FORUM:
+            world.post(Message(thread.id, thread.id, self.id, world, name))
+        return thread
 
     def let_in(self, thread: Thread, who: Member | None = None) -> None:
         """Add somebody to a thread; without a name the bot."""
@@ -183,6 +201,13 @@ class Member:
     def _channel(self, channel_id: int | None) -> Channel:
         return self.double.world.channel(self.double.channel.id if channel_id is None else channel_id)
 
+    def _look_into(self, channel: Channel) -> None:
+        """LookupError where this member sees no such channel, ValueError where nothing can be typed in it."""
+        if not self.double.world.sees(self.user, channel):
+            raise LookupError(f"{self.name} cannot see {channel.name}")
+        if channel.kind in WITHOUT_TEXT:
+            raise ValueError(f"nothing can be written in {channel.name}")
+
     def _permissions(self, channel: Channel, user: User) -> str:
         return str(self.double.world.permissions_of(user, channel))
 
@@ -190,8 +215,7 @@ class Member:
         command = self.double.rest.commands.named(name, kind, self.double.guild.id)
         if raw:
             return command
-        if not self.double.world.sees(self.user, channel):
-            raise LookupError(f"{self.name} cannot see {channel.name}")
+        self._look_into(channel)
         granted = int(self._permissions(channel, self.user))
         needed = int(command.get("default_member_permissions") or 0)
         if granted & needed != needed:

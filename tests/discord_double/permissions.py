@@ -28,6 +28,8 @@ BITS: Mapping[str, int] = {
     "read_message_history": 1 << 16,
     "mention_everyone": 1 << 17,
     "use_external_emojis": 1 << 18,
+    "connect": 1 << 20,
+    "speak": 1 << 21,
     "change_nickname": 1 << 26,
     "manage_roles": 1 << 28,
     "manage_webhooks": 1 << 29,
@@ -64,6 +66,8 @@ EVERYBODY = bits(
         "add_reactions",
         "use_application_commands",
         "change_nickname",
+        "connect",
+        "speak",
     ]
 )
 BOT = bits(

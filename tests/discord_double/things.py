@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 
 GUILD_MESSAGES, DIRECT_MESSAGES, MESSAGE_CONTENT, GUILD_MEMBERS = 1 << 9, 1 << 12, 1 << 15, 1 << 1
 EPHEMERAL, LOADING, HAS_THREAD, COMPONENTS_V2 = 1 << 6, 1 << 7, 1 << 5, 1 << 15
-TEXT, DIRECT, PUBLIC_THREAD, PRIVATE_THREAD = 0, 1, 11, 12
+TEXT, DIRECT, VOICE, CATEGORY, ANNOUNCEMENT, ANNOUNCEMENT_THREAD, PUBLIC_THREAD, PRIVATE_THREAD, STAGE, FORUM = (
+    0, 1, 2, 4, 5, 10, 11, 12, 13, 15,
+)  # fmt: skip
+KINDS: Mapping[str, int] = {
+    "text": TEXT, "voice": VOICE, "category": CATEGORY, "announcement": ANNOUNCEMENT, "stage": STAGE, "forum": FORUM,
+}  # fmt: skip
+VOCAL = frozenset({VOICE, STAGE})  # where one can be heard; the text beside it is for who may connect
+WITHOUT_TEXT = frozenset({CATEGORY, FORUM})  # where nothing can be written
+# The kinds of threads that each kind of channel takes
+THREADS_IN: Mapping[int, frozenset[int]] = {
+    TEXT: frozenset({PUBLIC_THREAD, PRIVATE_THREAD}),
+    ANNOUNCEMENT: frozenset({ANNOUNCEMENT_THREAD}),
+    FORUM: frozenset({PUBLIC_THREAD}),
+}
 DEFAULT, ADDED, REMOVED, RENAMED, THREAD_CREATED, REPLY, CHAT_INPUT, STARTER, CONTEXT_MENU = 0, 1, 2, 4, 18, 19, 20, 21, 23
 NOTICES = frozenset({ADDED, REMOVED, RENAMED, THREAD_CREATED, STARTER})  # what Discord itself writes into a channel
 LASTING = NOTICES - {THREAD_CREATED}  # those that nobody may delete
@@ -146,7 +159,7 @@ def walk(components: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
 
 @dataclass(eq=False)
 class Channel:
-    """A text channel, a thread or a direct conversation."""
+    """A channel of the server (its kind is one of KINDS), a thread or a direct conversation."""
 
     id: int
     name: str

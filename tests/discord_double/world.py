@@ -16,16 +16,18 @@ from tests.discord_double.things import (
     ADDED,
     DIRECT,
     DIRECT_MESSAGES,
+    FORUM,
     GUILD_MEMBERS,
     GUILD_MESSAGES,
     HAS_THREAD,
     NOTICES,
     PRIVATE_THREAD,
-    PUBLIC_THREAD,
     REMOVED,
     RENAMED,
     STARTER,
+    TEXT,
     THREAD_CREATED,
+    VOCAL,
     Attachment,
     Channel,
     Guild,
@@ -141,6 +143,8 @@ class World(Descriptions):
         granted = self.permissions_of(user, channel)
         if not granted & permissions.BITS["view_channel"] or (user is self.bot and not self.joined and channel.kind != DIRECT):
             return False
+        if channel.kind in VOCAL and not granted & permissions.BITS["connect"]:
+            return False
         if channel.kind != PRIVATE_THREAD or not isinstance(channel, Thread):
             return True
         return user.id in channel.members or bool(granted & permissions.BITS["manage_threads"])
@@ -173,8 +177,8 @@ class World(Descriptions):
         self.send("GUILD_ROLE_CREATE", {"guild_id": str(self.guild.id), "role": role_payload(role)})
         return role
 
-    def add_channel(self, name: str) -> Channel:
-        channel = Channel(self.snowflakes.next(), name, position=len(self.channels))
+    def add_channel(self, name: str, kind: int = TEXT) -> Channel:
+        channel = Channel(self.snowflakes.next(), name, kind=kind, position=len(self.channels))
         self.channels[channel.id] = channel
         self.send("CHANNEL_CREATE", self.channel_payload(channel))
         return channel
@@ -214,7 +218,7 @@ class World(Descriptions):
             starter = Message(self.snowflakes.next(), thread.id, owner.id, self, type=STARTER, reference=reference)
             thread.messages[starter.id] = starter
             self._message_event("MESSAGE_UPDATE", message)
-        elif kind == PUBLIC_THREAD:
+        elif parent.kind != FORUM and kind != PRIVATE_THREAD:
             self.notice(parent, owner, THREAD_CREATED, name, reference=reference)
         return thread
 

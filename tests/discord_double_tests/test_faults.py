@@ -25,17 +25,6 @@ async def test_rate_limits_with_via_are_waited_for(bot: Bot, double: DiscordDoub
     assert double.violations == []
 
 
-async def test_real_limits_of_a_route(bot: Bot, double: DiscordDouble, channel: discord.TextChannel) -> None:
-    double.rate_limits.set("POST", "/channels/{channel_id}/messages", 2, 0.3)
-    began = time.monotonic()
-    for _ in range(3):
-        await channel.send("one of many")
-    assert time.monotonic() - began >= 0.25
-    double.rate_limits.set("POST", "/channels/{channel_id}/messages", 2, 3600)
-    path = f"/channels/{double.add_channel('chor').id}/messages"
-    assert [(await raw(double, "POST", path, json={"content": "x"}))[0] for _ in range(3)] == [200, 200, 429]
-
-
 @pytest.mark.parametrize(
     ("fault", "status", "code"),
     [

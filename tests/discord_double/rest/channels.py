@@ -8,7 +8,7 @@ from typing import Any
 from tests.discord_double.descriptions import role_payload
 from tests.discord_double.errors import FormErrors, Refusal
 from tests.discord_double.rest.routing import Answer, Call, Rest, route
-from tests.discord_double.things import TEXT, Thread
+from tests.discord_double.things import KINDS, Thread
 
 
 def check_guild(rest: Rest, call: Call) -> None:
@@ -41,7 +41,7 @@ def my_guilds(rest: Rest, call: Call) -> Answer:
 @route("GET", "/guilds/{guild_id}/channels")
 def guild_channels(rest: Rest, call: Call) -> Answer:
     check_guild(rest, call)
-    return 200, [rest.world.channel_payload(item) for item in rest.world.channels.values() if item.kind == TEXT]
+    return 200, [rest.world.channel_payload(item) for item in rest.world.channels.values() if item.kind in KINDS.values()]
 
 
 @route("GET", "/guilds/{guild_id}/roles")

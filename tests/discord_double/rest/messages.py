@@ -8,7 +8,7 @@ from typing import Any
 from tests.discord_double.errors import FormErrors, Refusal
 from tests.discord_double.forms import write_message
 from tests.discord_double.rest.routing import Answer, Call, Rest, route
-from tests.discord_double.things import LASTING, REPLY, THREAD_CREATED, Channel, Message, Thread
+from tests.discord_double.things import LASTING, REPLY, THREAD_CREATED, WITHOUT_TEXT, Channel, Message, Thread
 from tests.discord_double.world import World
 
 _CLOCKS_DIFFER_S = 0.02  # the bot's and the double's run beside each other
@@ -18,7 +18,13 @@ _CLOCKS_DIFFER_S = 0.02  # the bot's and the double's run beside each other
 def typing(rest: Rest, call: Call) -> Answer:
     channel = rest.world.channel(call.id("channel_id"))
     rest.world.demand(channel, _to_send(channel))
+    _demand_text(channel)
     return 204, None
+
+
+def _demand_text(channel: Channel) -> None:
+    if channel.kind in WITHOUT_TEXT:
+        raise Refusal(50008)
 
 
 def _to_send(channel: Channel) -> str:
@@ -58,6 +64,7 @@ def create_message(rest: Rest, call: Call) -> Answer:
     channel = world.channel(call.id("channel_id"))
     body = call.fields()
     world.demand(channel, _to_send(channel), *(["attach_files"] if call.uploads else []))
+    _demand_text(channel)
     rest.check(body, call)
     nonce = body.get("nonce")
     if nonce is not None and body.get("enforce_nonce"):

@@ -6,9 +6,21 @@ from typing import Any
 
 from tests.discord_double.clock import iso
 from tests.discord_double.errors import FormErrors, Refusal
+from tests.discord_double.forms import write_message
 from tests.discord_double.rest.channels import check_archive_minutes, check_guild
 from tests.discord_double.rest.routing import Answer, Call, Rest, route
-from tests.discord_double.things import DIRECT, HAS_THREAD, PRIVATE_THREAD, PUBLIC_THREAD, Message, Thread, User
+from tests.discord_double.things import (
+    FORUM,
+    HAS_THREAD,
+    PRIVATE_THREAD,
+    PUBLIC_THREAD,
+    THREADS_IN,
+    Channel,
+    Message,
+    Thread,
+    User,
+)
+from tests.discord_double.world import World
 
 
 @route("GET", "/guilds/{guild_id}/threads/active")
@@ -17,36 +29,70 @@ def active_threads(rest: Rest, call: Call) -> Answer:
     return 200, _thread_list(rest, rest.world.active_threads(), more=False)
 
 
-def _open_thread(rest: Rest, call: Call, message: Message | None) -> Answer:
-    world = rest.world
-    body = call.fields()
-    parent = world.channel(call.id("channel_id"))
-    if isinstance(parent, Thread) or parent.kind == DIRECT:
-        raise Refusal(50024)
-    kind = PUBLIC_THREAD if message else body.get("type") or PRIVATE_THREAD
-    world.demand(parent, "create_private_threads" if kind == PRIVATE_THREAD else "create_public_threads")
+def _check_form(world: World, body: dict[str, Any]) -> FormErrors:
     errors = FormErrors()
     errors.length("name", body.get("name") or "", 1, 100)
     world.check_name(body.get("name"), errors)
     check_archive_minutes(body, errors)
-    if kind not in (PUBLIC_THREAD, PRIVATE_THREAD):
-        errors.add("type", "BASE_TYPE_CHOICES", "Value must be one of (10, 11, 12).")
-    errors.raise_if_any()
-    if message and message.flags & HAS_THREAD:
-        raise Refusal(160004)
+    return errors
+
+
+def _open(rest: Rest, call: Call, parent: Channel, kind: int, message: Message | None = None) -> Thread:
+    body = call.fields()
     minutes = body.get("auto_archive_duration") or 4320
-    thread = world.add_thread(parent, world.bot, body["name"], kind=kind, minutes=minutes, message=message)
-    return 201, world.channel_payload(thread)
+    return rest.world.add_thread(parent, rest.world.bot, body["name"], kind=kind, minutes=minutes, message=message)
 
 
 @route("POST", "/channels/{channel_id}/threads")
 def open_thread(rest: Rest, call: Call) -> Answer:
-    return _open_thread(rest, call, None)
+    world = rest.world
+    body = call.fields()
+    parent = world.channel(call.id("channel_id"))
+    if parent.kind == FORUM:
+        return _post_in_forum(rest, call, parent)
+    kind = body.get("type") or PRIVATE_THREAD
+    world.demand(parent)
+    if kind not in THREADS_IN.get(parent.kind, ()):
+        raise Refusal(50024)
+    world.demand(parent, "create_private_threads" if kind == PRIVATE_THREAD else "create_public_threads")
+    _check_form(world, body).raise_if_any()
+    return 201, world.channel_payload(_open(rest, call, parent, kind))
+
+
+def _post_in_forum(rest: Rest, call: Call, forum: Channel) -> Answer:
+    """A thread with its first message, which has the thread's id; it takes no more than the right to send messages."""
+    world = rest.world
+    body = call.fields()
+    world.demand(forum, "send_messages", *(["attach_files"] if call.uploads else []))
+    errors = _check_form(world, body)
+    said = body.get("message")
+    if not isinstance(said, dict):
+        errors.required("message")
+    errors.raise_if_any()
+    assert isinstance(said, dict)
+    rest.check(said, call)
+    thread = _open(rest, call, forum, PUBLIC_THREAD)
+    message = Message(thread.id, thread.id, world.bot.id, world)
+    write_message(world, message, said, call.uploads)
+    world.post(message)
+    return 201, world.channel_payload(thread) | {"message": message.raw}
 
 
 @route("POST", "/channels/{channel_id}/messages/{message_id}/threads")
 def open_thread_from_message(rest: Rest, call: Call) -> Answer:
-    return _open_thread(rest, call, rest.world.message(call.id("channel_id"), call.id("message_id")))
+    world = rest.world
+    parent = world.channel(call.id("channel_id"))
+    message = world.message(parent.id, call.id("message_id"))
+    world.demand(parent)
+    kinds = THREADS_IN.get(parent.kind, frozenset()) - {PRIVATE_THREAD}
+    if not kinds or parent.kind == FORUM:
+        raise Refusal(50024)
+    world.demand(parent, "create_public_threads")
+    _check_form(world, call.fields()).raise_if_any()
+    if message.flags & HAS_THREAD:
+        raise Refusal(160004)
+    (kind,) = kinds
+    return 201, world.channel_payload(_open(rest, call, parent, kind, message))
 
 
 @route("GET", "/channels/{channel_id}/threads/archived/public")
@@ -54,14 +100,15 @@ def open_thread_from_message(rest: Rest, call: Call) -> Answer:
 @route("GET", "/channels/{channel_id}/users/@me/threads/archived/private")
 def archived_threads(rest: Rest, call: Call) -> Answer:
     channel = rest.world.channel(call.id("channel_id"))
-    kind = PUBLIC_THREAD if call.template.endswith("public") else PRIVATE_THREAD
+    private = not call.template.endswith("public")
     own = "@me" in call.template
-    everybodys = kind == PRIVATE_THREAD and not own
+    everybodys = private and not own
     rest.world.demand(channel, "read_message_history", *(["manage_threads"] if everybodys else []))
     found = [
         item
         for item in rest.world.channels.values()
-        if isinstance(item, Thread) and item.parent_id == channel.id and item.archived and item.kind == kind
+        if isinstance(item, Thread) and item.parent_id == channel.id and item.archived
+        if (item.kind == PRIVATE_THREAD) == private
         if not own or rest.world.bot.id in item.members
     ]
     found.sort(key=lambda item: item.id if own else item.archived_or_opened_at, reverse=True)
