@@ -19,7 +19,7 @@ from bot.jobs.records import Member as Asking
 from bot.messages.languages import LANGUAGES
 from tests.cogs.conftest import FILES, Server
 from tests.discord_double import Member, Message, Thread, Use
-from tests.discord_double.world import walk
+from tests.discord_double.things import walk
 from tests.messages.test_messages import job as some_job
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

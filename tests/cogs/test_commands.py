@@ -16,7 +16,7 @@ from bot.jobs.records import Job, JobState
 from bot.jobs.titles import Titles
 from tests.cogs.conftest import FILES, Server
 from tests.discord_double import Message, Use
-from tests.discord_double.world import walk
+from tests.discord_double.things import walk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ALL_COMMANDS: dict[str, dict[str, Any]] = {

@@ -17,15 +17,33 @@ trusts `double.ca_file`.
 
 What the double knows, it enforces: tokens, the 3 seconds and 15 minutes of an interaction (`double.clock.advance`
 moves Discord's time), permissions (`double.permissions.deny(channel_id, "attach_files")`), sizes and lengths, nonces,
-archived and locked threads, components V2. Where Discord's official OpenAPI description is found (beside the project
-in `shared/contracts`, or by `KAPELLE_DISCORD_OPENAPI`), `double.contract_checked` is true and every request and answer
-is held against it. What it finds, like a request to a route that the double lacks, is in `double.violations`.
+components V2, and Discord's own rate limits: five posts and five edits in five seconds in each channel (a test of
+something else that posts much sets others by name with `double.rate_limits.set`, or has none after `.lift()`). Where
+Discord's official OpenAPI description is found (beside the project in `shared/contracts`, or by
+`KAPELLE_DISCORD_OPENAPI`), `double.contract_checked` is true and every request and answer is held against it. What it
+finds, like a request to a route that the double lacks, is in `double.violations`.
 
-Faults are switched on by name for the next requests that match, see `Faults.next`:
+The bot is told what Discord tells: of the active threads that it can see. A private thread stays unknown to it, and
+closed, until somebody lets it in; a thread archives itself after its time (`double.clock.advance`), or by `archive`:
 
-    double.faults.next("reset_after", "POST", "/channels/*/messages")
+    thread = anna.open_thread("between us", private=True)
+    await anna.command("midi", {"title": "Clair de lune"}, thread.id)
+    anna.let_in(thread)
+
+`double.add_channel("aula", "voice")` opens channels of the other kinds: stage, forum, announcement, category.
+
+Faults are switched on by name for the next requests that match, see `Faults.next`; others concern the gateway, the
+address, the server or the application:
+
+    double.faults.next("reset_after", "POST", "/interactions/*/callback")
     double.faults.next("unavailable", times=3)
-    double.faults.reconnect()
+    double.faults.ban()                  # as Cloudflare: 429, an hour, until `clear`
+    double.faults.reconnect()            # also drop, invalidate, refuse_connections
+    double.faults.close(4004)            # and close_at_identify(4004)
+    double.faults.malformed_event()
+    double.reset_token()
+    double.filter_words("Debussy")       # in names of threads
+    double.empty_commands()              # from outside; remove_bot and invite_bot put it out of the server and back
 
 The parts: `double` serves and is what tests hold; `rest` has the routes, `gateway` the events, `things` what exists,
 `world` its state and laws, `descriptions` how Discord describes it, `forms` and `commands` Discord's rules for messages

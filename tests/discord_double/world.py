@@ -36,7 +36,6 @@ from tests.discord_double.things import (
     Thread,
     User,
 )
-from tests.discord_double.things import walk as walk  # read from here, too
 
 NONCE_MEMORY_S = 300.0
 CDN_LINK_LIFE_S = 86_400

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.discord_double import DiscordDouble
+from tests.discord_double import DiscordDouble, Message, Thread
+from tests.discord_double.things import THREAD_CREATED
 from tests.rehearsal.bot_process import BotProcess, running_bot
 from tests.rehearsal.page import Scene, write_page
 
@@ -60,8 +61,9 @@ async def rehearse(out: Path, console: Console) -> Path:
                     raise RuntimeError("Discord would have refused: " + "; ".join(double.violations))
                 if out.exists():
                     shutil.rmtree(out)
-                scenes = [Scene(line.student, line.words, thread.name, double.messages(thread.id))
+                scenes = [Scene(line.student, line.words, thread.name, shown_of(double, thread))
                           for line in SCRIPT for thread in double.threads() if str(line.options["title"]) in thread.name]
+                names[double.world.bot.id] = double.world.bot.display_name
                 return write_page(out, "Kapelle: a rehearsal", INTRODUCTION, scenes, names)
 
 
@@ -69,6 +71,13 @@ INTRODUCTION = (
     "Two students of a class asked for music. Everything here was made and posted by the bot itself on this machine; "
     "only Discord was a stand-in. Sound plays, pictures open, MIDI files can be saved. The buttons show what is offered; "
     "they need Discord.")
+
+
+def shown_of(double: DiscordDouble, thread: Thread) -> list[Message]:
+    """What a student sees of a thread: the channel's notice that it was opened, and all that stands in it."""
+    opened = [message for message in double.messages(thread.parent_id, system=True)
+              if message.type == THREAD_CREATED and (message.reference or {}).get("channel_id") == str(thread.id)]
+    return opened + double.messages(thread.id, system=True)
 
 
 async def _until_posted(double: DiscordDouble, bot: BotProcess, takes: int, console: Console) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from tests.discord_double import Message
+from tests.discord_double.things import ADDED, NOTICES, REMOVED, RENAMED, THREAD_CREATED
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("strikethrough")
 _MENTION = re.compile(r"<@!?(\d+)>")
@@ -31,13 +32,15 @@ class Scene:
 
 
 def write_page(folder: Path, heading: str, introduction: str, scenes: Sequence[Scene], names: Mapping[int, str]) -> Path:
-    """Write `index.html` and the messages' files to `folder`; returns the page. `names` are of members, by id."""
+    """Write `index.html` and the messages' files to `folder`; returns the page. `names` are of members and the bot, by id."""
     files = folder / "files"
     files.mkdir(parents=True, exist_ok=True)
     sections = []
     for scene in scenes:
         said = _article("student", scene.student, f"<p><code>{escape(scene.words)}</code></p>")
-        posted = "\n".join(_article("bot", "Kapelle", _body(message, files, names)) for message in scene.messages)
+        posted = "\n".join(
+            _notice(message, names) if message.type in NOTICES else _article("bot", "Kapelle", _body(message, files, names))
+            for message in scene.messages)
         sections.append(f"<section><h2># {escape(scene.thread)}</h2>\n{said}\n{posted}</section>")
     page, style = folder / "index.html", _CSS.read_text(encoding="utf-8")
     page.write_text(
@@ -51,6 +54,19 @@ def write_page(folder: Path, heading: str, introduction: str, scenes: Sequence[S
 def _article(who: str, name: str, body: str) -> str:
     return (f'<article class="{who}"><div class="face" aria-hidden="true">{escape(name[0])}</div>'
             f'<div class="body"><span class="name">{escape(name)}</span>{body}</div></article>')
+
+
+def _notice(message: Message, names: Mapping[int, str]) -> str:
+    """A line of Discord's own about something that was done there."""
+    who = names.get(message.author_id, "Somebody")
+    whom = ", ".join(names.get(user_id, "somebody") for user_id in message.mentions)
+    done = {
+        THREAD_CREATED: f"started a thread: {message.content}",
+        ADDED: f"added {whom} to the thread.",
+        REMOVED: f"removed {whom} from the thread.",
+        RENAMED: f"changed the name of the thread: {message.content}",
+    }.get(message.type)
+    return f'<p class="notice"><span class="name">{escape(who)}</span> {escape(done)}</p>' if done else ""
 
 
 def _body(message: Message, files: Path, names: Mapping[int, str]) -> str:
