@@ -8,8 +8,8 @@ from discord import AppCommandType, Interaction, Message, app_commands
 from discord.app_commands import AppCommandContext, AppInstallationType
 from discord.ext import commands
 
+from bot.discord import modals
 from bot.discord.asking import acknowledge, answer
-from bot.discord.modals import Report, Template
 from bot.discord.people import job_for, member_of
 from bot.jobs.records import Job, Member
 from bot.jobs.refusals import Reason, Refusal
@@ -42,7 +42,7 @@ class Menus(commands.Cog):
 
     async def use_as_template(self, interaction: Interaction[KapelleBot], message: Message) -> None:
         member, job, _ = await self._shown_in(message, interaction)
-        await interaction.response.send_modal(Template(job, member.language))
+        await interaction.response.send_modal(modals.template(job, member.language))
 
     async def copy_parameters(self, interaction: Interaction[KapelleBot], message: Message) -> None:
         await acknowledge(interaction)
@@ -51,7 +51,7 @@ class Menus(commands.Cog):
 
     async def report(self, interaction: Interaction[KapelleBot], message: Message) -> None:
         member, job, number = await self._shown_in(message, interaction)
-        await interaction.response.send_modal(Report(job, number, member.language))
+        await interaction.response.send_modal(modals.report(job, number, member.language))
 
     async def _shown_in(self, message: Message, interaction: Interaction[KapelleBot]) -> tuple[Member, Job, int | None]:
         """Who asks, and the job and take of a message. Raises Refusal(INVALID) where it shows none."""

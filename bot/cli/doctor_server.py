@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -35,7 +36,22 @@ _PRIVILEGED = {"presence": 1 << 12 | 1 << 13, "server members": 1 << 14 | 1 << 1
 
 
 class _UnansweredError(KapelleError):
-    """Discord does not answer, or not as it should."""
+    """Discord does not answer, or not as it should; and what to do."""
+
+    def __init__(
+            self, message: str, remedy: str = f"copy it again ({_PORTAL}, Bot, Reset Token), or check the network") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What Discord knows of a token."""
+
+    user: dict[str, Any]
+    application: dict[str, Any]
+    guilds: list[dict[str, Any]]
+    commands: dict[int | None, Any]  # by guild; None: everywhere. What is no list tells why there is none
 
 
 class _NewerError(Exception):
@@ -71,18 +87,22 @@ def _discord(settings: Settings, *, online: bool) -> Iterator[Finding]:
         return
     if online:
         try:
-            user, about, guilds = asyncio.run(_asked(settings, token))
-        except KapelleError as error:
-            yield Finding("token", str(error), True, f"copy it again ({_PORTAL}, Bot, Reset Token), or check the network")
+            asked = asyncio.run(_asked(settings, token))
+        except _UnansweredError as error:
+            yield Finding("token", str(error), True, error.remedy)
             return
-        application = int(about["id"])
-        yield Finding("token", f"valid: it belongs to {user.get('username', 'a bot')}")
-        yield _intents(int(about.get("flags", 0)))
-        yield _interactions(about.get("interactions_endpoint_url"))
-        yield _permissions(guilds)
+        except ImportError as error:
+            yield Finding("token", str(error), True, f"{sys.executable} -m pip install discord.py")
+            return
+        application = int(asked.application["id"])
+        yield Finding("token", f"valid: it belongs to {asked.user.get('username', 'a bot')}")
+        yield _intents(int(asked.application.get("flags", 0)))
+        yield _interactions(asked.application.get("interactions_endpoint_url"))
+        yield _permissions(asked.guilds)
+        yield _commands(settings.data, application, asked.commands)
     else:
         yield Finding("token", "looks like one; kapelle doctor --online asks Discord whether it is valid")
-        for what in ("intents", "interactions", "permissions"):
+        for what in ("intents", "interactions", "permissions", "commands"):
             yield Finding(what, "kapelle doctor --online asks Discord", seen=False)
     yield found_or_told("invitation", lambda: _invitation(application), f"{sys.executable} -m pip install discord.py")
 
@@ -122,11 +142,33 @@ def _permissions(guilds: list[dict[str, Any]]) -> Finding:
     return Finding("permissions", f"all that are needed, in {len(guilds)} server{'s' if len(guilds) > 1 else ''}")
 
 
-async def _asked(settings: Settings, token: str) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """The bot's user, its application and its servers.
+def _commands(data: Path, application: int, there: dict[int | None, Any]) -> Finding:
+    """Whether Discord has the commands that were registered last; members see no others."""
+    try:
+        from bot.discord.registration import digest, place_of, remembered
+    except ImportError as error:
+        return Finding("commands", str(error), True, f"{sys.executable} -m pip install discord.py")
+    registered = remembered(data)
+    wrong, found = [], []
+    for guild_id, commands in there.items():
+        where = "everywhere" if guild_id is None else f"server {guild_id}"
+        before = registered.get(place_of(application, guild_id))
+        if not isinstance(commands, list):
+            wrong.append(f"{where}: {commands}")
+        elif before is not None and before.sent and before.found != digest(commands):
+            wrong.append(f"{where}: {len(commands)}, and not those that were registered")
+        else:
+            found.append(f"{len(commands)} {where}")
+    if wrong:
+        remedy = "start the bot again, it registers them anew; another program with this token may have changed them"
+        return Finding("commands", "; ".join(wrong), True, remedy)
+    if not any(there.values()):
+        return Finding("commands", "none is registered yet", True, "kapelle run registers them", needed=False)
+    return Finding("commands", f"registered: {', '.join(found)}")
 
-    Raises KapelleError when Discord does not know the token or cannot be asked.
-    """
+
+async def _asked(settings: Settings, token: str) -> _Asked:
+    """Raises _UnansweredError when Discord does not know the token or cannot be asked."""
     import aiohttp
 
     from bot.discord.connection import connector
@@ -135,21 +177,36 @@ async def _asked(settings: Settings, token: str) -> tuple[dict[str, Any], dict[s
             headers={"Authorization": f"Bot {token}", "User-Agent": "DiscordBot (kapelle, doctor)"}) as session:
         user, about, guilds = [await _answer(session, path) for path in (
             "/users/@me", "/applications/@me", "/users/@me/guilds")]
-    for one in (user, about):
-        if not isinstance(one, dict) or not str(one.get("id", "")).isdecimal():
-            raise _UnansweredError("Discord's answer about it has no id")
-    if not isinstance(guilds, list) or not all(
-            isinstance(guild, dict) and str(guild.get("permissions", "")).isdecimal() for guild in guilds):
-        raise _UnansweredError("Discord's answer about its servers has no permissions")
-    return user, about, guilds
+        for one in (user, about):
+            if not isinstance(one, dict) or not str(one.get("id", "")).isdecimal():
+                raise _UnansweredError("Discord's answer about it has no id")
+        if not isinstance(guilds, list) or not all(
+                isinstance(guild, dict) and str(guild.get("permissions", "")).isdecimal() for guild in guilds):
+            raise _UnansweredError("Discord's answer about its servers has no permissions")
+        commands: dict[int | None, Any] = {}
+        for guild_id in settings.guilds or (None,):
+            place = "" if guild_id is None else f"/guilds/{guild_id}"
+            try:
+                commands[guild_id] = await _answer(session, f"/applications/{about['id']}{place}/commands")
+            except _UnansweredError as error:  # a server that the bot is not in
+                commands[guild_id] = str(error)
+    return _Asked(user, about, guilds, commands)
 
 
 async def _answer(session: aiohttp.ClientSession, path: str) -> Any:
     import aiohttp
+
+    from bot.discord.retry import banned_for_s
     try:
         async with session.get(_API + path) as response:
             if response.status == 401:
                 raise _UnansweredError("Discord does not know it; it may have been reset")
+            if ban_s := banned_for_s(response.status, response.headers):
+                raise _UnansweredError(
+                    f"not known: Cloudflare turns this machine's address away from Discord for {ban_s / 60:.0f} min, because "
+                    "too many requests from it failed",
+                    "wait that long, nothing else ends it; then look for what sends them: a bot that is started again and "
+                    "again, another program at this address")
             if response.status != 200:
                 raise _UnansweredError(f"Discord answers {response.status} when asked about it")
             return await response.json()

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, Self
 import discord
 from discord import ui
 
+from bot.discord import modals
 from bot.discord.asking import acknowledge, answer, ask
 from bot.discord.bundle import bundle
 from bot.discord.errors import AnsweringView, answering
-from bot.discord.modals import Follow, Report, Vary
-from bot.discord.people import job_for, member_of, place_of
+from bot.discord.people import place_of, pressed
 from bot.discord.retry import patiently, reason
 from bot.discord.threads import ARCHIVED, take_from_archive
 from bot.discord.uploads import carried_on, inputs_of
-from bot.jobs.records import Job, Member, TakeState
+from bot.jobs.records import Job, TakeState
 from bot.jobs.refusals import Reason, Refusal
 from bot.messages import answers
 from bot.messages.languages import N_, text
@@ -136,7 +136,7 @@ def buttons_of(job: Job, language: str, take: int | None = None) -> ui.View:
 
 async def _again(press: Press, job_id: int, take: int | None) -> None:
     await acknowledge(press)
-    _, job = await _pressed(press, job_id)
+    _, job = await pressed(press, job_id)
     parameters = {name: value for name, value in job.parameters.items() if name != "seed"}
     await ask(press, parameters, kind=job.kind, engine=job.engine, parent_id=job.id,
               inputs=await inputs_of(job, press.client.application.spool))
@@ -145,7 +145,7 @@ async def _again(press: Press, job_id: int, take: int | None) -> None:
 async def _continue(press: Press, job_id: int, number: int) -> None:
     """A job that carries on a take: as long again, with another seed."""
     await acknowledge(press)
-    member, job = await _pressed(press, job_id)
+    member, job = await pressed(press, job_id)
     parameters = {name: value for name, value in job.parameters.items() if name != "seed"}
     if job.kind == "audio":  # there the sound that is carried on counts
         there = next((take.seconds for take in job.takes if take.number == number), 0.0)
@@ -157,24 +157,24 @@ async def _continue(press: Press, job_id: int, number: int) -> None:
 
 
 async def _melody(press: Press, job_id: int, take: int | None) -> None:
-    member, job = await _pressed(press, job_id)
-    await press.response.send_modal(Follow(job, take or 1, member.language))
+    member, job = await pressed(press, job_id)
+    await press.response.send_modal(modals.follow(job, take or 1, member.language))
 
 
 async def _vary(press: Press, job_id: int, take: int | None) -> None:
-    member, job = await _pressed(press, job_id)
-    await press.response.send_modal(Vary(job, member.language))
+    member, job = await pressed(press, job_id)
+    await press.response.send_modal(modals.vary(job, member.language))
 
 
 async def _report(press: Press, job_id: int, take: int | None) -> None:
-    member, job = await _pressed(press, job_id)
-    await press.response.send_modal(Report(job, take, member.language))
+    member, job = await pressed(press, job_id)
+    await press.response.send_modal(modals.report(job, take, member.language))
 
 
 async def _favourite(press: Press, job_id: int, take: int | None) -> None:
     """Of one take, or of all: those not marked are marked, and if all were, none is any more."""
     await acknowledge(press)
-    member, job = await _pressed(press, job_id)
+    member, job = await pressed(press, job_id)
     jobs = press.client.application.jobs
     numbers = [one.number for one in job.takes if one.state is not TakeState.EMPTY] if take is None else [take]
     marked = {number: await jobs.favourite(job.id, number, member) for number in numbers}
@@ -187,7 +187,7 @@ async def _favourite(press: Press, job_id: int, take: int | None) -> None:
 
 async def _zip(press: Press, job_id: int, take: int | None) -> None:
     await acknowledge(press)
-    member, job = await _pressed(press, job_id)
+    member, job = await pressed(press, job_id)
     packed = await bundle(job, press.client.application.spool, press.filesize_limit)
     if packed is None:
         raise Refusal(Reason.NO_TAKE, number=job.id)
@@ -198,7 +198,7 @@ async def _zip(press: Press, job_id: int, take: int | None) -> None:
 
 async def _delete(press: Press, job_id: int, take: int | None) -> None:
     await acknowledge(press)
-    member, job = await _pressed(press, job_id)
+    member, job = await pressed(press, job_id)
     if not (member.moderator or member.user_id == job.owner_id):
         raise Refusal(Reason.NOT_YOURS)
     view = AnsweringView(timeout=None)
@@ -208,7 +208,7 @@ async def _delete(press: Press, job_id: int, take: int | None) -> None:
 
 async def _erase(press: Press, job_id: int, take: int | None) -> None:
     await acknowledge(press)
-    member, job = await _pressed(press, job_id)
+    member, job = await pressed(press, job_id)
     copies = await press.client.application.ledger.copies(job.id)
     job = await press.client.application.jobs.delete(job.id, member)  # as it last was: more may have been posted meanwhile
     await _take_down(press.client, job, copies)
@@ -233,18 +233,6 @@ async def _take_down(bot: ApplicationBot, job: Job, copies: Sequence[tuple[int, 
             with suppress(discord.HTTPException):
                 await take_from_archive(bot, channel_id)
                 await patiently(message.delete, what="delete a message", give_up_s=PATIENCE_S)
-
-
-async def _pressed(press: Press, job_id: int) -> tuple[Member, Job]:
-    """Who presses, and the job of the button. Raises Refusal(GONE) where it was deleted."""
-    application = press.client.application
-    member = await member_of(press, application.moderation)
-    try:
-        return member, await job_for(press, job_id, member)
-    except Refusal as refusal:
-        if refusal.reason is Reason.NO_JOB:
-            raise Refusal(Reason.GONE) from refusal
-        raise
 
 
 _ACTIONS = {

@@ -20,7 +20,7 @@ from bot.discord import card as pacing
 from bot.discord.buttons import buttons_of
 from bot.discord.card import CardPace, interval_s, too_old
 from bot.discord.posts import Post, card_nonce, holds_take, is_card, note_nonce, take_nonce
-from bot.discord.retry import EDITED_TOO_OFTEN, FIRST_WAIT_S, passing, patiently, reason
+from bot.discord.retry import EDITED_TOO_OFTEN, FIRST_WAIT_S, passing, patiently, reason, told_to_wait_s
 from bot.discord.sending import FilesGoneError, sent
 from bot.discord.threads import ARCHIVED, UNKNOWN_MESSAGE, failure_of, open_thread, our_messages, take_from_archive
 from bot.hosting.logs import job_context
@@ -154,8 +154,9 @@ class _JobDelivery:
                     if troubles >= MOST_TROUBLES:
                         raise
                 outage_s = min(max(1, outage_s * 2), int(LONGEST_PAUSE_S))
-                _log.warning("job %d: %s, again in %d s", self._job_id, reason(error), outage_s)
-                await asyncio.sleep(outage_s)
+                pause_s = max(outage_s, told_to_wait_s(error))
+                _log.warning("job %d: %s, again in %d s", self._job_id, reason(error), pause_s)
+                await asyncio.sleep(pause_s)
                 continue
             if wait_s is None:
                 return
@@ -228,7 +229,7 @@ class _JobDelivery:
             except discord.HTTPException as error:
                 if failure_of(error) is None:
                     raise
-                _log.info("the owner of job %d takes no note that way (code %d)", job.id, error.code)
+                _log.info("the owner of job %d takes no note that way (%s)", job.id, reason(error))
         _log.warning("the owner of job %d could not be told how it ended", job.id)
         return None
 

@@ -13,6 +13,8 @@ import discord
 from discord import app_commands, ui
 
 from bot.discord import permissions
+from bot.discord.acknowledging import GONE
+from bot.discord.retry import passing, reason
 from bot.jobs.ledger import LedgerError
 from bot.jobs.refusals import Reason, Refusal
 from bot.messages import refusals
@@ -36,16 +38,9 @@ class AnsweringView(ui.View):
         await answer(interaction, error)
 
 
-class AnsweringModal(ui.Modal):
-    """A modal that answers what its submission raises."""
-
-    async def on_error(self, interaction: discord.Interaction, error: Exception) -> None:  # type: ignore[override]
-        await answer(interaction, error)
-
-
 @asynccontextmanager
 async def answering(interaction: discord.Interaction) -> AsyncIterator[None]:
-    """For callbacks that the library only logs, those of dynamic items: answers what the block raises."""
+    """For callbacks that the library only logs, those of dynamic items and of windows: answers what the block raises."""
     try:
         yield
     except Exception as error:
@@ -54,6 +49,10 @@ async def answering(interaction: discord.Interaction) -> AsyncIterator[None]:
 
 async def answer(interaction: discord.Interaction, error: Exception) -> None:
     """Tell the member what went wrong, before or after the interaction was acknowledged. Never raises."""
+    cause = _unwrapped(error)
+    if isinstance(cause, discord.HTTPException) and cause.code in GONE:
+        _log.warning("an answer could not be given (%s)", reason(cause))
+        return
     sentence = explain(error, language_of(str(interaction.locale)))
     if interaction.type is discord.InteractionType.autocomplete:
         return  # nothing can be said there
@@ -63,7 +62,7 @@ async def answer(interaction: discord.Interaction, error: Exception) -> None:
         else:
             await interaction.response.send_message(sentence, ephemeral=True)
     except (discord.DiscordException, aiohttp.ClientError, OSError) as unheard:  # the interaction is gone, or Discord is
-        _log.warning("an answer could not be given (%s)", type(unheard).__name__)
+        _log.warning("an answer could not be given (%s)", reason(unheard))
 
 
 def explain(error: BaseException, language: str) -> str:
@@ -73,7 +72,10 @@ def explain(error: BaseException, language: str) -> str:
     if refusal is not None:
         return refusals.refusal(refusal, language)
     number = secrets.token_hex(3)
-    _log.error("error %s", number, exc_info=(type(cause), cause, cause.__traceback__))
+    if passing(cause) or (isinstance(cause, discord.HTTPException) and not cause.code):  # of the network: nothing to look for
+        _log.error("error %s: %s", number, reason(cause))
+    else:
+        _log.error("error %s", number, exc_info=(type(cause), cause, cause.__traceback__))
     return refusals.unforeseen(number, language)
 
 

@@ -36,6 +36,17 @@ async def job_for(interaction: discord.Interaction[ApplicationBot], job_id: int,
     return job
 
 
+async def pressed(interaction: discord.Interaction[ApplicationBot], job_id: int) -> tuple[Member, Job]:
+    """Who pressed a button or sent a window, and the job that it is about. Raises Refusal, GONE where the job was deleted."""
+    member = await member_of(interaction, interaction.client.application.moderation)
+    try:
+        return member, await job_for(interaction, job_id, member)
+    except Refusal as refusal:
+        if refusal.reason is Reason.NO_JOB:
+            raise Refusal(Reason.GONE) from refusal
+        raise
+
+
 def may_see(interaction: discord.Interaction, job: Job, member: Member) -> bool:
     """Whether a job is the member's, or in a channel that they see. Moderators see all."""
     if member.moderator or member.user_id == job.owner_id or interaction.channel_id == job.thread_id:

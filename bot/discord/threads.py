@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from bot.discord.posts import thread_name, thread_tail
-from bot.discord.retry import passing
+from bot.discord.retry import passing, reason
 from bot.jobs.refusals import Failure
 from models.errors import KapelleError
 
@@ -65,7 +65,7 @@ async def open_thread(bot: discord.Client, job: Job, *, maybe_open: bool) -> int
     try:
         await thread.add_user(discord.Object(job.owner_id))  # so that it is in their list of threads
     except discord.HTTPException as error:
-        _log.info("the owner of job %d could not be added to its thread (code %d)", job.id, error.code)
+        _log.info("the owner of job %d could not be added to its thread (%s)", job.id, reason(error))
     return thread.id
 
 
