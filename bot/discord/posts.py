@@ -106,6 +106,11 @@ def thread_name(job: Job) -> str:
     return piece[:LONGEST_THREAD_NAME - len(tail)].rstrip() + tail
 
 
+def thread_names(job: Job) -> tuple[str, ...]:
+    """What its thread may be called, the best first: a server's word filter may dislike the title, or even the number."""
+    return thread_name(job), f"{NAMELESS}{thread_tail(job.id)}", NAMELESS
+
+
 def thread_tail(job_id: int) -> str:
     """How the name of a job's thread ends."""
     return f" · #{job_id}"

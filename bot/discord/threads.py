@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot.discord.posts import thread_name, thread_tail
+from bot.discord.posts import NAMELESS, thread_names, thread_tail
 from bot.discord.retry import passing, reason
 from bot.jobs.refusals import Failure
 from models.errors import KapelleError
@@ -22,6 +22,7 @@ _CLOCKS_DIFFER = timedelta(minutes=15)  # ours and Discord's, at most
 _UNKNOWN_GUILD, _UNKNOWN_CHANNEL, UNKNOWN_MESSAGE = 10004, 10003, 10008
 ARCHIVED = 50083
 _TOO_MANY_THREADS = 160006
+_INVALID = 50035  # something in the body; of a name: too long, or a word that the server filters
 _FORBIDDEN = 403
 
 _log = logging.getLogger("kapelle.discord")
@@ -60,13 +61,27 @@ async def open_thread(bot: discord.Client, job: Job, *, maybe_open: bool) -> int
         raise NoThreadsError(f"channel {job.channel_id} has no threads")
     thread = await _opened_before(bot, channel, job) if maybe_open else None
     if thread is None:
-        kind = discord.ChannelType.news_thread if channel.is_news() else discord.ChannelType.public_thread
-        thread = await channel.create_thread(name=thread_name(job), type=kind)
+        thread = await _opened(channel, job)
     try:
         await thread.add_user(discord.Object(job.owner_id))  # so that it is in their list of threads
     except discord.HTTPException as error:
         _log.info("the owner of job %d could not be added to its thread (%s)", job.id, reason(error))
     return thread.id
+
+
+async def _opened(channel: discord.TextChannel, job: Job) -> discord.Thread:
+    """A new thread, under the first name that Discord accepts."""
+    kind = discord.ChannelType.news_thread if channel.is_news() else discord.ChannelType.public_thread
+    *better, last = thread_names(job)
+    for name in better:
+        try:
+            return await channel.create_thread(name=name, type=kind)
+        except discord.HTTPException as error:
+            if error.code != _INVALID:
+                raise
+            _log.info("the thread of job %d may not be called what it should be (%s); it gets a plainer name", job.id,
+                      reason(error))
+    return await channel.create_thread(name=last, type=kind)
 
 
 async def take_from_archive(bot: discord.Client, thread_id: int) -> None:
@@ -92,6 +107,7 @@ async def _opened_before(bot: discord.Client, channel: discord.TextChannel, job:
     for thread in await channel.guild.active_threads():
         ours = bot.user is not None and thread.owner_id == bot.user.id and thread.parent_id == channel.id
         opened = discord.utils.snowflake_time(thread.id)  # a thread of another ledger's job of that number is older
-        if ours and thread.name.endswith(thread_tail(job.id)) and opened >= job.created_at - _CLOCKS_DIFFER:
+        named = thread.name.endswith(thread_tail(job.id)) or (thread.name == NAMELESS and thread.message_count == 0)
+        if ours and named and opened >= job.created_at - _CLOCKS_DIFFER:
             return thread
     return None

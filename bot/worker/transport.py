@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -34,6 +32,7 @@ from bot.worker.protocol import (
 )
 from models.engines.registry import AUDIOCRAFT
 from models.errors import InputError, KapelleError
+from models.scratch import Scratch
 
 LONGEST_LINE = 2**20  # bytes
 PATIENCE_S = 10.0  # for a running step and the takes that are being rendered, when stopped
@@ -114,7 +113,7 @@ class LocalWorker:
             _end_group(self._process)
         await self._keeper
 
-    async def _keep(self, scratch: str | None) -> None:
+    async def _keep(self, scratch: Scratch | None) -> None:
         """Listen to one process after the other."""
         delay = 0.0
         try:
@@ -138,15 +137,15 @@ class LocalWorker:
         finally:
             self._heard.put_nowait(None)
 
-    async def _spawn(self) -> str:
-        """Start a process; returns the folder for its temporary files."""
-        scratch = await asyncio.to_thread(tempfile.mkdtemp, prefix="kapelle-worker-")
+    async def _spawn(self) -> Scratch:
+        """Start a process; returns the folder for its temporary files, which stays in use as long as it lives."""
+        scratch = await asyncio.to_thread(Scratch.make, "worker-")
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command(), stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=LONGEST_LINE,
-                cwd=_HOME, env=_environment(self._settings, scratch), start_new_session=True)
+                cwd=_HOME, env=_environment(self._settings, scratch.path), start_new_session=True, pass_fds=(scratch.lock,))
         except (OSError, InputError):
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await asyncio.to_thread(scratch.remove)
             raise
         return scratch
 
@@ -155,7 +154,7 @@ class LocalWorker:
             return audiocraft.command(self._settings)
         return [sys.executable, "-m", "bot.worker"]
 
-    async def _live(self, scratch: str) -> None:
+    async def _live(self, scratch: Scratch) -> None:
         """The life of one process: until it has ended, and what it left behind is gone."""
         process = self._process
         assert process is not None
@@ -178,7 +177,7 @@ class LocalWorker:
                 _LOG.warning("the worker ended with exit code %d; jobs with it: %d", code, len(lost))
                 self._heard.put_nowait(Died(code, tuple(lost), tuple(job for job, begun in lost.items() if begun), loading))
             await log
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await asyncio.to_thread(scratch.remove)
 
     async def _listen(self, process: Process) -> None:
         """Pass on events until there will be no more, one cannot be read, or the process hangs."""
@@ -232,7 +231,7 @@ class LocalWorker:
                 self._moved.pop(event.job, None)
 
 
-def _environment(settings: Settings, scratch: str) -> dict[str, str]:
+def _environment(settings: Settings, scratch: Path) -> dict[str, str]:
     """The bot's environment without its secrets; settings as they are now, paths from the root."""
     kept = {name: value for name, value in os.environ.items() if name.upper() not in _SECRETS}
     given = {
@@ -248,7 +247,7 @@ def _environment(settings: Settings, scratch: str) -> dict[str, str]:
     }
     names = {f"{PREFIX}{name}" for name in given}
     return {name: value for name, value in kept.items() if name.upper() not in names} | {
-        f"{PREFIX}{name}": str(value) for name, value in given.items()} | {"TMPDIR": scratch}
+        f"{PREFIX}{name}": str(value) for name, value in given.items()} | {"TMPDIR": str(scratch)}
 
 
 def _end_group(process: Process) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot.discord.invite import application_of, invite_url, permissions_asked_for
+from bot.discord.registration import digest
 from bot.settings import read_settings
 from models.errors import InputError
 from tests.jobs.ledgers import postgres_url  # noqa: F401  (a fixture)
@@ -74,13 +75,15 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Discord:
-    """Answers three questions about a token, and remembers what it was asked with."""
+    """Answers what is asked about a token, and remembers what it was asked with."""
 
     def __init__(self, folder: Path) -> None:
         self.status = 200
         self.user: Any = {"id": str(APPLICATION), "username": "kapelle"}
         self.about: Any = {"id": str(APPLICATION), "flags": 0}
         self.guilds: Any = [{"id": "1", "name": "7b", "permissions": str(permissions_asked_for())}]
+        self.commands: Any = []
+        self.headers: dict[str, str] = {"Via": "1.1 google"}
         self.asked: list[tuple[str, str, str]] = []
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(folder / "ca.pem"))
@@ -93,8 +96,11 @@ class Discord:
             def do_GET(self) -> None:
                 outer.asked.append((self.headers["Host"], self.path, self.headers["Authorization"]))
                 said = {"users/@me": outer.user, "applications/@me": outer.about, "users/@me/guilds": outer.guilds}
+                said[f"applications/{outer.about['id']}/commands"] = outer.commands
                 body = json.dumps(said[self.path.removeprefix("/api/v10/")]).encode()
                 self.send_response(outer.status)
+                for name, value in outer.headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -169,7 +175,34 @@ def test_online_a_valid_token_is_known_by_its_name(examined: Any, double: Discor
     assert "client_id=999999999999999999&" in found["invitation"][1]
     assert found["permissions"] == ("ok", "all that are needed, in 1 server", "")
     assert double.asked == [("discord.com", f"/api/v10/{path}", f"Bot {TOKEN}") for path in (
-        "users/@me", "applications/@me", "users/@me/guilds")]
+        "users/@me", "applications/@me", "users/@me/guilds", "applications/999999999999999999/commands")]
+
+
+def test_online_commands_that_vanished_are_noticed(examined: Any, double: Discord) -> None:
+    """Another program with the same token has emptied them."""
+    _, found = examined("--online")
+    assert found["commands"] == ("not there", "none is registered yet", "kapelle run registers them")
+    double.commands = [{"id": "7", "name": "midi", "version": "1"}]
+    data = read_settings().data
+    data.mkdir(parents=True, exist_ok=True)
+    (data / "commands.json").write_text(json.dumps(
+        {f"{APPLICATION}/everywhere": {"sent": "x", "found": digest(double.commands)}}))
+    code, found = examined("--online")
+    assert (code, found["commands"]) == (0, ("ok", "registered: 1 everywhere", ""))
+    double.commands = []
+    code, found = examined("--online")
+    assert code == 1
+    assert found["commands"][:2] == ("MISSING", "everywhere: 0, and not those that were registered")
+    assert "start the bot again" in found["commands"][2]
+
+
+def test_online_cloudflares_ban_is_named(examined: Any, double: Discord) -> None:
+    double.status, double.headers = 429, {"Retry-After": "3600"}
+    code, found = examined("--online")
+    assert code == 1
+    assert "Cloudflare turns this machine's address away from Discord for 60 min" in found["token"][1]
+    assert "wait that long" in found["token"][2]
+    assert len(double.asked) == 1
 
 
 def test_online_permissions_that_are_missing_are_named(examined: Any, double: Discord) -> None:

@@ -324,6 +324,28 @@ async def test_more_threads_than_discord_allows_end_the_job_and_charge_nothing(r
     assert "as many open threads" in note.content
 
 
+@pytest.mark.parametrize(("words", "name"), [(("clair",), "Kapelle · #1"), (("clair", "#1"), "Kapelle")])
+async def test_a_name_that_a_word_filter_dislikes_gives_way_to_a_plainer_one(
+        running: Class, words: tuple[str, ...], name: str) -> None:
+    running.double.filter_words(*words)
+    job = await running.ask()
+    await running.make(job)
+    assert (await running.until_over(job)).state is JobState.DONE
+    (thread,) = running.double.threads()
+    assert thread.name == name
+    assert len(await running.posts(job)) == 1
+
+
+async def test_a_thread_with_the_plainest_name_is_found_again(running: Class) -> None:
+    running.double.filter_words("clair", "#1")
+    running.double.faults.next("rate_limited", "POST", "/channels/*/threads", retry_after_s=0.1)
+    running.double.faults.next("reset_after", "POST", "/channels/*/threads")
+    job = await running.ask()
+    await running.make(job)
+    await running.until_over(job)
+    assert len([thread for thread in running.double.threads() if thread.name == "Kapelle"]) == 1
+
+
 async def test_a_card_that_discord_turns_down_ends_the_job(running: Class) -> None:
     running.double.faults.next("too_large", "POST", MESSAGES)
     job = await running.until_over(await running.ask())

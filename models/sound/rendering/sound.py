@@ -24,6 +24,7 @@ from midi2audio import FluidSynth
 from models.errors import RenderingError, ScoreError
 from models.music.score.midi import read_midi
 from models.music.score.notes import Score
+from models.scratch import Scratch
 from models.sound.audio.writing import BLOCK, Sound, encode, sound_format
 from models.sound.audio.writing import SoundFormat as SoundFormat  # part of what `render_sound` takes
 from models.whole_file import whole_file
@@ -118,17 +119,17 @@ def _temporary_folder(seconds: float) -> Iterator[Path]:
     """A folder with space for the unencoded sound of a piece; gone afterwards."""
     needed = int((seconds + TAIL_SECONDS) * SAMPLE_RATE_HZ * 2 * 4) + 1_000_000
     try:
-        folder = tempfile.TemporaryDirectory(prefix="kapelle-")
-        free = shutil.disk_usage(folder.name).free
+        folder = Scratch.make()
+        free = shutil.disk_usage(folder.path).free
     except OSError as error:
         raise RenderingError(f"no temporary folder can be made: {error.strerror or error}") from error
-    with folder as name:
+    with folder as path:
         if free < needed:
             raise RenderingError(
                 f"the temporary folder {tempfile.gettempdir()} has {free / 1e6:.0f} MB left, {needed / 1e6:.0f} MB are "
                 "needed; free some space or let TMPDIR name another folder"
             )
-        yield Path(name)
+        yield path
 
 
 def _write_playable(midi: Path, score: Score, target: Path) -> None:
