@@ -7,7 +7,7 @@ FROM ${BASE}
 # in the volume). Code compiled while the image is built would be for another CPU, and decoding without it is several
 # times slower. tini passes signals on and collects the programs that a killed worker leaves behind.
 RUN apt-get update \
-    && apt-get install --no-install-recommends -y fluidsynth gcc libc6-dev tini \
+    && apt-get install --no-install-recommends -y fluidsynth fluid-soundfont-gm gcc libc6-dev tini \
     && rm -rf /var/lib/apt/lists/*
 
 RUN groupadd --gid 10001 kapelle \

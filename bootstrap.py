@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 11)
 RECIPE = ("pyproject.toml", "constraints.txt", "bootstrap.py", "bot/hosting/environments.py")
 
+UPDATE, INSTALL = ("apt-get", "update"), ("apt-get", "install", "--no-install-recommends", "-y")
+
 
 def environment(root: Path) -> Environment:
     """The `.venv` of the project in `root`."""
@@ -57,13 +59,30 @@ def ensure_fluidsynth() -> None:
     if shutil.which("apt-get") is None:
         from bot.cli.finding import how_to_install  # the way the doctor tells it
         raise SetupError(f"{missing}; get it like this, then run make again:\n{how_to_install('fluidsynth')}")
-    update, install = ("apt-get", "update"), ("apt-get", "install", "--no-install-recommends", "-y", "fluidsynth")
     if os.geteuid() != 0:
-        typed = f"sudo {shlex.join(update)} && sudo {shlex.join(install)}"
+        from models.sound.rendering.soundfont import FONT_PACKAGE
+        typed = f"sudo {shlex.join(UPDATE)} && sudo {shlex.join((*INSTALL, 'fluidsynth', FONT_PACKAGE))}"
         raise SetupError(f"{missing}; type this, then run make again:\n{typed}")
     say("Installing the program fluidsynth ...")
-    run("Updating the list of system packages", *update)
-    run("Installing fluidsynth", *install)
+    run("Updating the list of system packages", *UPDATE)
+    run("Installing fluidsynth", *INSTALL, "fluidsynth")
+
+
+def offer_soundfont() -> None:
+    """See to instruments that sound well; where they cannot be had, say so and how: the small ones of pretty_midi play then."""
+    from bot.cli.finding import how_to_install
+    from models.sound.rendering.soundfont import FONT_PACKAGE, has_good_soundfont
+    if has_good_soundfont():
+        return
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        say(f"Installing instruments that sound well ({FONT_PACKAGE}, 148 MB) ...")
+        try:
+            run("Updating the list of system packages", *UPDATE)
+            run("Installing them", *INSTALL, FONT_PACKAGE)
+        except SetupError as error:
+            say(f"That failed, so small ones are used, which sound thin: {error}")
+    else:
+        say(f"Small instruments are used, which sound thin. Better ones: {how_to_install(FONT_PACKAGE)}")
 
 
 @contextlib.contextmanager
@@ -81,12 +100,15 @@ def only_one(root: Path) -> Iterator[None]:
 
 def set_up(root: Path) -> None:
     """Make the project in `root` ready to run; quick where it is."""
-    if environment(root).state is not State.READY:
+    new = environment(root).state is not State.READY
+    if new:
         with only_one(root):
             if environment(root).state is not State.READY:
                 install_packages(environment(root))
                 say("Kapelle is set up.")
     ensure_fluidsynth()
+    if new:  # said once, not at every start
+        offer_soundfont()
 
 
 def main() -> int:

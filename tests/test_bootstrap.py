@@ -113,7 +113,7 @@ def test_a_missing_fluidsynth_is_told_with_the_command_to_type(
     with pytest.raises(SetupError) as told:
         bootstrap.ensure_fluidsynth()
     assert str(told.value).splitlines()[-1] == (
-        "sudo apt-get update && sudo apt-get install --no-install-recommends -y fluidsynth"
+        "sudo apt-get update && sudo apt-get install --no-install-recommends -y fluidsynth fluid-soundfont-gm"
     )
 
 
@@ -147,6 +147,43 @@ def test_without_apt_the_command_of_another_package_manager_is_told(
 def test_an_existing_fluidsynth_needs_nothing(programs: Callable[[str, str], None]) -> None:
     programs("fluidsynth", "exit 0")
     bootstrap.ensure_fluidsynth()
+
+
+@pytest.fixture
+def no_soundfont(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.sound.rendering.soundfont.INSTALLED_FONTS", (Path("/nowhere.sf2"),))
+
+
+def test_root_gets_the_good_soundfont(
+    programs: Callable[[str, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_soundfont: None,
+) -> None:
+    programs("apt-get", f'echo "$*" >> "{tmp_path}/calls"')
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    bootstrap.offer_soundfont()
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        "update", "install --no-install-recommends -y fluid-soundfont-gm"]
+
+
+def test_a_soundfont_that_cannot_be_had_is_told_and_does_not_stop_the_set_up(
+    programs: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    no_soundfont: None,
+) -> None:
+    programs("apt-get", "echo no such package; exit 100")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    bootstrap.offer_soundfont()
+    said = "".join(capsys.readouterr())
+    assert "no such package" in said
+    assert "small ones are used" in said
+
+
+def test_whoever_may_not_install_is_told_what_to_type(
+    programs: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    no_soundfont: None,
+) -> None:
+    programs("apt-get", "exit 1")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    bootstrap.offer_soundfont()
+    assert "sudo apt-get install -y fluid-soundfont-gm" in "".join(capsys.readouterr())
 
 
 def test_two_set_ups_take_turns(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,16 +131,18 @@ def _fluidsynth() -> Finding:
 
 
 def _soundfont(configured: Path | None) -> Finding:
-    remedy = "let KAPELLE_SOUNDFONT name an .sf2 or .sf3 file, or unset it to use the one of pretty_midi"
+    remedy = "let KAPELLE_SOUNDFONT name an .sf2 or .sf3 file, or unset it to use the one of the machine"
     if configured is None:
         remedy = f"{sys.executable} -m pip install --force-reinstall --no-deps pretty_midi"
-
-    def look() -> str:
-        from models.sound.rendering.sound import check_soundfont, default_soundfont
+    try:
+        from models.sound.rendering.soundfont import FONT_PACKAGE, check_soundfont, default_soundfont, has_good_soundfont
         path = default_soundfont() if configured is None else check_soundfont(configured)
-        return f"{path} ({path.stat().st_size / 1e6:.0f} MB)"
-
-    return found_or_told("SoundFont", look, remedy)
+    except (KapelleError, OSError, ImportError) as error:
+        return Finding("SoundFont", str(error), True, remedy)
+    found = f"{path} ({path.stat().st_size / 1e6:.0f} MB)"
+    if configured is None and not has_good_soundfont():
+        return Finding("SoundFont", f"only the small one, takes sound thin: {found}", True, how_to_install(FONT_PACKAGE), False)
+    return Finding("SoundFont", found)
 
 
 def _space(out: Path) -> Finding:

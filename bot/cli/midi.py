@@ -26,7 +26,10 @@ def encode(
     from models.music.score.midi import read_midi
     from models.music.vocabulary.los_angeles import encode as to_ids
 
-    encoded = to_ids(read_midi(file, compat=compat), nearest=nearest)
+    score = read_midi(file, compat=compat)
+    for fault in score.faults:
+        say(f"note: {fault}")
+    encoded = to_ids(score, nearest=nearest)
     typer.echo(json.dumps(encoded.ids))
     if encoded.dropped_notes:
         programs = ", ".join(str(program) for program in encoded.dropped_programs)
@@ -51,6 +54,8 @@ def render(
     from models.sound.rendering.sound import render_sound
 
     score = read_midi(file)
+    for fault in score.faults:
+        say(f"note: {fault}")
     with opened(out or file.parent) as folder:
         names = _free_names(folder, file.stem, sound_format)
         with together(names, folder) as drafts:

@@ -13,7 +13,8 @@ from models.errors import RenderingError, ScoreError
 from models.interface.audio import AudioEngine, AudioPlan, AudioRequest, AudioTake
 from models.interface.engine import Engine
 from models.interface.midi import ComposeRequest, Plan, Take
-from models.sound.rendering.sound import SoundFormat, check_soundfont, default_soundfont, fluidsynth_program
+from models.sound.rendering.sound import SoundFormat, fluidsynth_program
+from models.sound.rendering.soundfont import check_soundfont, default_soundfont
 
 AnyPlan = Plan | AudioPlan
 AnyTake = Take | AudioTake

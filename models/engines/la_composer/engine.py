@@ -109,7 +109,8 @@ class LaComposerEngine:
         """
         if request.continuation is not None:
             given = read_carried_on(request.continuation)
-            return Plan(request, self.name, None, None, Attributes(), prime=(*given.header, *given.triplets))
+            return Plan(request, self.name, None, None, Attributes(), prime=(*given.header, *given.triplets),
+                        notices=given.score.faults)
         if self._songs is None or self._index is None:
             notice = f"there is no title database, so the title has no effect and the piece is improvised; {_GET_IT}"
             return Plan(request, self.name, None, None, Attributes(), prime=IMPROVISED, notices=(notice,))

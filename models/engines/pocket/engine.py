@@ -71,9 +71,10 @@ class PocketEngine:
         known, sources = direction.attributes, dict(direction.sources)
         given: tuple[int, ...] = ()
         allowed = direction.allowed or frozenset()
+        faults: tuple[str, ...] = ()
         if request.continuation is not None:
             carried_on = read_carried_on(request.continuation)
-            known, given = as_heard(carried_on, known), carried_on.triplets
+            known, given, faults = as_heard(carried_on, known), carried_on.triplets, carried_on.score.faults
             sources |= dict.fromkeys(("key", "metre", "tempo_bpm", "instruments"), "carried on")
             allowed = allowed or frozenset(known.instruments)
         attributes, drawn = complete(known, request.seed)
@@ -93,7 +94,7 @@ class PocketEngine:
                 notes=notes, attributes=replace(attributes, forms=heard), allowed=allowed, required=required,
                 key_strength=self._key_strength, beat_strength=self._beat_strength, may_end=request.stop_at_end,
                 given=given),
-            notices=() if used and best is not None and not best.low else (in_words(best, used=used),))
+            notices=faults + (() if used and best is not None and not best.low else (in_words(best, used=used),)))
 
     def sequences(self, plan: Plan) -> list[Sequence]:
         request, steering = plan.request, plan.steering
@@ -137,7 +138,7 @@ def complete(attributes: Attributes, seed: int) -> tuple[Attributes, tuple[str, 
 
 def as_heard(piece: CarriedOn, stated: Attributes) -> Attributes:
     """What was stated of a piece, with key, beat and instruments as they are in what is carried on."""
-    key = estimate_key(piece.score)
+    key = estimate_key(piece.recent) or estimate_key(piece.score)
     return replace(
         stated, tonic=key.tonic if key else stated.tonic, mode=key.mode if key else stated.mode, tempo_bpm=piece.bpm,
         metre=piece.metre if piece.metre in METRES else stated.metre,

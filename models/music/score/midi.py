@@ -36,15 +36,21 @@ _NOTES_TRACK = "Kapelle"
 
 
 def read_midi(source: str | Path | BinaryIO, *, compat: bool = False) -> Score:
-    """Read a MIDI file of type 0 or 1 from a path or a binary file (from its beginning, if it can be rewound).
+    """Read a MIDI file of any type from a path or a binary file (from its beginning, if it can be rewound).
 
     `compat` keeps two habits of the seed system for bit-exact comparison: 150 bpm before the
     first tempo event, and a millisecond clock that adds up rounded steps.
 
     Raises ScoreError, one line for the one who chose the file, when it cannot be read, is not a
-    MIDI file, is broken, larger than MAX_BYTES, MAX_NOTES or MAX_SECONDS, or holds no notes.
+    MIDI file, is broken, larger than MAX_BYTES, MAX_NOTES or MAX_SECONDS, or holds no notes. What is lost of a file that is
+    cut short is in the score's `faults`.
     """
-    return _score_of(read_tracks(_bytes_of(source)), compat)
+    return score_of(tracks_of(source), compat=compat)
+
+
+def tracks_of(source: str | Path | BinaryIO) -> Tracks:
+    """The tracks of a MIDI file. Raises ScoreError as `read_midi` does."""
+    return read_tracks(_bytes_of(source))
 
 
 def _bytes_of(source: str | Path | BinaryIO) -> bytes:
@@ -80,9 +86,10 @@ def _named(source: object) -> str:
     return f"{str(source)!r} " if isinstance(source, (str, Path)) else ""
 
 
-def _score_of(tracks: Tracks, compat: bool) -> Score:
+def score_of(tracks: Tracks, *, compat: bool = False) -> Score:
+    """The score that tracks hold. Raises ScoreError where it holds no notes or plays for too long."""
     if not tracks.notes:
-        raise ScoreError("the MIDI file holds no notes")
+        raise ScoreError("; ".join(["the MIDI file holds no notes", *tracks.faults]))
     start, end, channel, pitch, velocity = np.array(tracks.notes, dtype=np.int64).T
     # All tracks as one: equal pitches of several tracks on one channel are paired anew, first on with
     # first off. Nothing starts after it ends, so the n-th start belongs to the n-th end.
@@ -114,7 +121,7 @@ def _score_of(tracks: Tracks, compat: bool) -> Score:
             ticks, programs = np.array(sorted(changes, key=lambda change: change[0])).T
             mine = channel == number
             notes["program"][mine] = np.append(0, programs)[np.searchsorted(ticks, start[mine], side="right")]
-    score = Score(notes, tracks.ticks_per_quarter, tempos, metres, tracks.name)
+    score = Score(notes, tracks.ticks_per_quarter, tempos, metres, tracks.name, tuple(tracks.faults))
     if score.seconds > MAX_SECONDS:
         raise ScoreError(
             f"the MIDI file plays for {score.seconds / 3600:,.1f} hours; at most {MAX_SECONDS // 3600} are read")
@@ -183,13 +190,14 @@ def _file_bytes(score: Score) -> bytes:
     played += [(event[0][0], event[1]) for event in events]
 
     midi = mido.MidiFile(type=1, ticks_per_beat=score.ticks_per_quarter, charset="utf-8")
-    midi.tracks = [_track([(tick, message) for tick, _, message in conductor]), _track(played)]
+    midi.tracks = [track_of([(tick, message) for tick, _, message in conductor]), track_of(played)]
     stream = io.BytesIO()
     midi.save(file=stream)
     return stream.getvalue()
 
 
-def _track(events: list[tuple[int, mido.Message | mido.MetaMessage]]) -> mido.MidiTrack:
+def track_of(events: list[tuple[int, mido.Message | mido.MetaMessage]]) -> mido.MidiTrack:
+    """Events at their ticks, which do not fall, as a track. Raises ScoreError for a silence that MIDI cannot hold."""
     track, before = mido.MidiTrack(), 0
     for tick, message in events:
         if tick - before > _LONGEST_DELTA:

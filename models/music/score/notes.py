@@ -41,6 +41,7 @@ class Score:
     tempos: tuple[Tempo, ...] = (Tempo(0, 1_000_000),)
     metres: tuple[Metre, ...] = (Metre(0, 4, 4),)
     name: str = field(default="")
+    faults: tuple[str, ...] = ()  # what of the file it was read from is lost, one line each
 
     def __len__(self) -> int:
         return len(self.notes)

@@ -79,18 +79,21 @@ def triplets(rows: np.ndarray) -> np.ndarray:
     ), axis=1)
 
 
-def header(notes: np.ndarray) -> list[int]:
-    """The six header ids of triplets, shape (notes, 3). Raises ScoreError if there are only drums."""
+def header(notes: np.ndarray, *, drums_alone: bool = False) -> list[int]:
+    """The six header ids of triplets, shape (notes, 3). Raises ScoreError for drums alone, unless they may be."""
     channel, pitch = np.divmod(notes[:, 2] - PITCH, 128)
     melodic = channel != DRUMS
+    with_drums = not melodic.all()
     if not melodic.any():
-        raise ScoreError("the score has no notes besides drums; at least one is needed")
+        if not drums_alone:
+            raise ScoreError("the score has no notes besides drums; at least one is needed")
+        melodic[:] = True  # times, lengths and loudness are theirs
     times = notes[melodic, 0] - TIME
     durations, velocities = np.divmod(notes[melodic, 1] - DURATION, 8)
     common_time = statistics.mode([0, *times[times != 0].tolist()])
     return [
         START,
-        WITH_DRUMS if not melodic.all() else NO_DRUMS,
+        WITH_DRUMS if with_drums else NO_DRUMS,
         CHANNEL_COUNT + len(np.unique(channel)),
         TIME + common_time,
         DURATION + 8 * statistics.mode(durations.tolist()) + statistics.mode(velocities.tolist()),

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import pyloudnorm
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
+from scipy.signal import sosfilt
 
 TARGET_LUFS = -14.0
 PEAK_DBFS = -1.0
+CEILING = 10 ** (PEAK_DBFS / 20)
 SILENT_PEAK = 1e-4  # -80 dBFS
 MOST_GAIN_DB = 40.0  # more would be hiss
 MOST_LIMITED_DB = 6.0  # what the limiter may take from a peak; what stands out further keeps the whole softer
 LIMITER_SECONDS = 0.02  # in which the gain goes down before a peak, and up again behind it
 
 _GATE_SECONDS = 0.4  # a block of BS.1770; shorter pieces have no loudness by it
+_GATE_LUFS = -70.0
 _MEAN_SQUARE_LUFS = -0.691  # BS.1770-4, equation 2: of a mean square of 1, in one channel
 _PHASES, _TAPS = 4, 24  # curve points for every sample, and the samples on which each depends
 _STEPS = 3  # a limiter takes some loudness away, so the gain is found in steps
@@ -69,13 +72,54 @@ def normalised(samples: np.ndarray, rate_hz: int, *, target_lufs: float = TARGET
 
 def loudness(samples: np.ndarray, rate_hz: int) -> float:
     """Integrated loudness in LUFS; -inf for silence. `samples`: (frames, 1 or 2)."""
-    if len(samples) > _GATE_SECONDS * rate_hz:
-        measured = float(pyloudnorm.Meter(rate_hz).integrated_loudness(samples))
-        if math.isfinite(measured):
-            return measured
-    # Too short to be gated, or below the gate (-70 LUFS) throughout.
-    power = float(np.square(samples, dtype=np.float64).mean(axis=0).sum()) if samples.size else 0.0
-    return _MEAN_SQUARE_LUFS + 10 * math.log10(power) if power else -math.inf
+    meter = Meter(rate_hz, samples.shape[1])
+    meter.add(samples)
+    return meter.lufs
+
+
+class Meter:
+    """Integrated loudness of sound that comes in blocks, so that an hour of it needs no more memory than a second.
+
+    BS.1770-4: K-weighted mean squares of 0.4 s, one every 0.1 s, without those below -70 LUFS and those 10 LU below the
+    mean of the rest. What is shorter, or nowhere above the gate, is measured by its mean square alone.
+    """
+
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        shelf = pyloudnorm.IIRfilter(4.0, 1 / math.sqrt(2), 1500.0, rate_hz, "high_shelf")
+        low_cut = pyloudnorm.IIRfilter(0.0, 0.5, 38.0, rate_hz, "high_pass")
+        self._weighting = np.array([[*one.b, *one.a] for one in (shelf, low_cut)])
+        self._state = np.zeros((2, 2, channels))
+        self._step = round(_GATE_SECONDS / 4 * rate_hz)
+        self._left = np.zeros(0)  # of power, less than a step
+        self._steps: list[np.ndarray] = []  # mean power of each
+        self._power, self._frames = 0.0, 0
+
+    def add(self, block: np.ndarray) -> None:
+        """The next samples, (frames, channels)."""
+        if not len(block):
+            return
+        weighted, self._state = sosfilt(self._weighting, block, axis=0, zi=self._state)
+        self._power += float(np.square(block, dtype=np.float64).sum())
+        self._frames += len(block)
+        power = np.concatenate((self._left, np.square(weighted).sum(axis=1)))
+        whole = len(power) // self._step * self._step
+        self._steps.append(power[:whole].reshape(-1, self._step).mean(axis=1))
+        self._left = power[whole:]
+
+    @property
+    def lufs(self) -> float:
+        """Of all that was added; -inf for silence."""
+        steps = np.concatenate([np.zeros(0), *self._steps])
+        if len(steps) >= 4:
+            blocks = np.convolve(steps, np.full(4, 0.25), "valid")
+            heard = blocks[blocks > 10 ** ((_GATE_LUFS - _MEAN_SQUARE_LUFS) / 10)]
+            if len(heard):
+                return _lufs(float(heard[heard > heard.mean() / 10].mean()))
+        return _lufs(self._power / self._frames) if self._power else -math.inf
+
+
+def _lufs(power: float) -> float:
+    return _MEAN_SQUARE_LUFS + 10 * math.log10(power)
 
 
 def true_peaks(samples: np.ndarray) -> np.ndarray:
@@ -92,18 +136,29 @@ def true_peaks(samples: np.ndarray) -> np.ndarray:
 
 def _limited(samples: np.ndarray, envelope: np.ndarray, gain: float, rate_hz: int) -> np.ndarray:
     """Amplified, and turned down around peaks so that none is above -1 dBFS."""
-    ceiling = 10 ** (PEAK_DBFS / 20)
-    if gain * float(envelope.max()) > ceiling:
-        window = 2 * max(round(LIMITER_SECONDS * rate_hz), 1) + 1
-        allowed = np.minimum(ceiling / np.maximum(gain * envelope, ceiling), 1.0)
+    leveled = turned_down(samples, envelope, gain, rate_hz)
+    # The gain changes between samples too, so that a hair above the ceiling is possible.
+    excess = float(true_peaks(leveled).max()) / CEILING
+    return np.asarray(leveled / max(excess, 1.0), dtype=np.float32)
+
+
+def turned_down(samples: np.ndarray, envelope: np.ndarray, gain: float, rate_hz: int) -> np.ndarray:
+    """Amplified, with the gain lowered smoothly around what of the envelope, (frames,), would be above -1 dBFS.
+
+    What stands within `limiter_reach` of either end depends on what is beyond it.
+    """
+    if gain * float(envelope.max(initial=0.0)) > CEILING:
+        window = limiter_reach(rate_hz) + 1
+        allowed = np.minimum(CEILING / np.maximum(gain * envelope, CEILING), 1.0)
         # The mean over a window of minima over the same window is nowhere above what is allowed, and smooth.
         curve = uniform_filter1d(minimum_filter1d(allowed, window, mode="nearest"), window, mode="nearest")
-        leveled = samples * (gain * curve)[:, None]
-    else:
-        leveled = samples * np.float32(gain)
-    # The gain changes between samples too, so that a hair above the ceiling is possible.
-    excess = float(true_peaks(leveled).max()) / ceiling
-    return np.asarray(leveled / max(excess, 1.0), dtype=np.float32)
+        return np.asarray(samples * (gain * curve)[:, None], dtype=np.float32)
+    return samples * np.float32(gain)
+
+
+def limiter_reach(rate_hz: int) -> int:
+    """Frames, an even number: how far the limiter looks to both sides."""
+    return 2 * max(round(LIMITER_SECONDS * rate_hz), 1)
 
 
 def _db(amplitude: float) -> float:

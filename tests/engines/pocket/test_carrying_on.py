@@ -17,6 +17,7 @@ from models.music.score.midi import read_midi, write_midi
 from models.music.score.notes import Score
 from models.music.vocabulary.carried_on import MOST_NOTES, read_carried_on
 from models.music.vocabulary.los_angeles import DURATION, PITCH, TIME, decode
+from tests.music.score.building import meta, midi_file, off, on
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +106,34 @@ def test_what_cannot_be_carried_on_is_refused(engine: PocketEngine, tmp_path: Pa
     write_midi(many, tmp_path / "long.mid")
     with pytest.raises(ScoreError, match="at most 4,096"):
         engine.plan(ComposeRequest("Waltz", continuation=tmp_path / "long.mid"))
+
+
+def _file(folder: Path, data: bytes) -> Path:
+    (folder / "piece.mid").write_bytes(data)
+    return folder / "piece.mid"
+
+
+def test_a_piece_that_got_faster_is_carried_on_as_fast(engine: PocketEngine, tmp_path: Path) -> None:
+    events = [meta(0, "set_tempo", tempo=1_000_000)]
+    events += [event for number, tick in enumerate(range(0, 4000, 500)) for event in (
+        on(tick, 60 + number % 5), off(tick + 480, 60 + number % 5))]
+    events.append(meta(2000, "set_tempo", tempo=500_000))
+    piece = _file(tmp_path, midi_file(sorted(events, key=lambda event: event[0])).getvalue())
+    plan = engine.plan(ComposeRequest("", "Bach", tokens=60, takes=1, seed=8, continuation=piece))
+    assert plan.attributes.tempo_bpm == pytest.approx(120, rel=0.02)
+
+
+def test_drums_alone_are_carried_on(engine: PocketEngine, tmp_path: Path) -> None:
+    beat = [event for tick in range(0, 8000, 500) for event in (
+        on(tick, 36 + tick // 500 % 2 * 2, channel=9), off(tick + 200, 36 + tick // 500 % 2 * 2, channel=9))]
+    piece = _file(tmp_path, midi_file(beat).getvalue())
+    plan = engine.plan(ComposeRequest("", "Bach", tokens=90, takes=1, seed=8, continuation=piece))
+    take, = made(engine, plan)
+    assert len(take.score) == 16 + 30
+    assert take.score.notes["drum"][:16].all()
+
+
+def test_what_is_lost_of_a_file_is_told(engine: PocketEngine, tmp_path: Path, earlier: Path) -> None:
+    piece = _file(tmp_path, earlier.read_bytes()[:-40])
+    plan = engine.plan(ComposeRequest("Waltz", tokens=60, takes=1, seed=8, continuation=piece))
+    assert "cut short" in plan.notices[0]

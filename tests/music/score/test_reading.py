@@ -141,7 +141,7 @@ def test_metres_begin_at_the_start_and_impossible_ones_are_left_out() -> None:
 def test_the_name_of_the_first_track_is_the_name_of_the_score() -> None:
     score = read([meta(0, "track_name", name="Zeile 1\r\nZeile 2\x00"), on(0, 60), off(9, 60)],
                  [meta(0, "track_name", name="other")])
-    assert score.name == "Zeile 1Zeile 2"
+    assert score.name == "Zeile 1 Zeile 2"
 
 
 def test_notes_come_in_the_order_of_their_starts() -> None:

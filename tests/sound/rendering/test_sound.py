@@ -13,15 +13,14 @@ import pytest
 import soundfile
 
 from models.errors import InputError, RenderingError
+from models.sound.audio.loudness import PEAK_DBFS, TARGET_LUFS, loudness
 from models.sound.rendering.sound import (
-    PEAK_DBFS,
     TAIL_SECONDS,
     SoundFormat,
     UnplayableError,
-    check_soundfont,
-    default_soundfont,
     render_sound,
 )
+from models.sound.rendering.soundfont import check_soundfont, default_soundfont
 
 TICKS_A_SECOND = 960  # 480 a quarter, at the standard 120 bpm
 
@@ -62,8 +61,8 @@ def test_sound_is_loud_whole_and_not_clipped(tmp_path: Path, format: SoundFormat
     assert (rate, samples.shape[1]) == (44_100, 2)
     assert len(samples) / rate == pytest.approx(sound.seconds, abs=0.06)
     assert 2.0 - 0.6 < sound.seconds < 2.0 + TAIL_SECONDS + 0.01
-    assert sound.peak_dbfs == pytest.approx(PEAK_DBFS, abs=0.01)
-    assert _level(samples) == pytest.approx(PEAK_DBFS, abs=0.7)
+    assert sound.peak_dbfs <= PEAK_DBFS + 0.01
+    assert loudness(samples, rate) == pytest.approx(TARGET_LUFS, abs=1.5)  # the limiter takes a little
     assert np.abs(samples).max() < 1
     assert -30 < sound.rms_dbfs < -6
     assert np.abs(samples[:, 0] - samples[:, 1]).max() > 1e-3  # stereo
@@ -134,7 +133,7 @@ def test_changes_of_tempo_are_played(tmp_path: Path) -> None:
         mido.MetaMessage("set_tempo", tempo=2_000_000, time=480),
         mido.Message("note_off", note=60, time=480),
     )
-    assert render_sound(midi, tmp_path / "piece.wav").seconds == pytest.approx(2.25, abs=1.2)
+    assert 2.25 - 0.3 < render_sound(midi, tmp_path / "piece.wav").seconds < 2.25 + 2.2  # and the hall
 
 
 def test_the_tail_may_not_be_lost_to_the_end_of_the_file(tmp_path: Path) -> None:
@@ -235,7 +234,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # no file may grow larger: not FluidSynth's either
     try:
-        with _only_midi_left(tmp_path), pytest.raises(RenderingError, match="disk full"):
+        with _only_midi_left(tmp_path), pytest.raises(RenderingError, match="fluidsynth"):
             render_sound(midi, tmp_path / "piece.ogg")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
