@@ -56,7 +56,7 @@ class PromptButton(ui.DynamicItem[ui.Button[Any]], template=OF_A_PROMPT):
     async def callback(self, interaction: Interaction[Any]) -> None:
         async with answering(interaction):
             await acknowledge(interaction)
-            await ask(interaction, self._prompt)
+            await ask(interaction, self._prompt, once=True)
 
 
 async def setup(bot: KapelleBot) -> None:

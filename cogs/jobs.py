@@ -15,7 +15,7 @@ from bot.discord.asking import acknowledge, answer
 from bot.discord.buttons import OF_A_PAGE
 from bot.discord.copies import post_again
 from bot.discord.errors import AnsweringView, answering
-from bot.discord.people import job_for, may_see, member_of, place_of
+from bot.discord.people import job_for, member_of, place_of, sight_of
 from bot.jobs.records import TakeState
 from bot.jobs.refusals import Reason, Refusal
 from bot.messages import answers
@@ -113,8 +113,7 @@ async def show_history(interaction: Interaction[KapelleBot], whose: str, page: i
     """A page of the pieces of a member or of all that they may see, with buttons to those beside it."""
     application = interaction.client.application
     member = await member_of(interaction, application.moderation)
-    jobs, pages = await application.jobs.history(member, whole_class=whose == "class", page=page)
-    jobs = [job for job in jobs if may_see(interaction, job, member)]
+    jobs, pages = await application.jobs.history(sight_of(interaction, member), whole_class=whose == "class", page=page)
     page = min(page, pages)  # some may have been deleted since the button was made
     view = AnsweringView(timeout=None)
     if page > 1:

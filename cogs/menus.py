@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from discord import AppCommandType, Interaction, Message, app_commands
 from discord.app_commands import AppCommandContext, AppInstallationType
+from discord.app_commands import locale_str as _
 from discord.ext import commands
 
 from bot.discord import modals
@@ -30,7 +31,8 @@ class Menus(commands.Cog):
                 name=name, callback=callback, type=AppCommandType.message,
                 allowed_contexts=AppCommandContext(guild=True), allowed_installs=AppInstallationType(guild=True))
             for name, callback in (
-                ("Use as template", self.use_as_template), ("Copy parameters", self.copy_parameters), ("Report", self.report)))
+                (_("Use as template"), self.use_as_template), (_("Copy parameters"), self.copy_parameters),
+                (_("Report"), self.report)))
 
     async def cog_load(self) -> None:
         for menu in self._menus:
@@ -41,12 +43,12 @@ class Menus(commands.Cog):
             self._tree.remove_command(menu.name, type=menu.type)
 
     async def use_as_template(self, interaction: Interaction[KapelleBot], message: Message) -> None:
-        member, job, _ = await self._shown_in(message, interaction)
+        member, job, _take = await self._shown_in(message, interaction)
         await interaction.response.send_modal(modals.template(job, member.language))
 
     async def copy_parameters(self, interaction: Interaction[KapelleBot], message: Message) -> None:
         await acknowledge(interaction)
-        member, job, _ = await self._shown_in(message, interaction)
+        member, job, _take = await self._shown_in(message, interaction)
         await answer(interaction, pieces.parameters(job, member.language))
 
     async def report(self, interaction: Interaction[KapelleBot], message: Message) -> None:

@@ -61,7 +61,7 @@ def render(
         with together(names, folder) as drafts:
             sound = render_sound(file, drafts["sound"], format=sound_format, soundfont=settings.soundfont)
             draw_roll(score, drafts["roll"], title=shown(title or score.name or file.stem))
-    typer.echo(f"{len(score)} notes, {sound.seconds:.1f} s of sound")
+    typer.echo(f"{len(score)} note{'' if len(score) == 1 else 's'}, {sound.seconds:.1f} s of sound")
     for name in names.values():
         typer.echo(shown(str(folder / name)))
 

@@ -37,8 +37,9 @@ async def answer(interaction: discord.Interaction[Any], content: str, view: disc
 async def ask(
         interaction: discord.Interaction[ApplicationBot], parameters: Mapping[str, Any], *, kind: str = "midi",
         engine: str | None = None, parent_id: int | None = None, inputs: Mapping[str, bytes] | None = None,
-        attached: Mapping[str, discord.Attachment | None] | None = None) -> None:
-    """Accept a job of whoever asks, on their quota, and say so. `engine`: the usual one of the kind where none is named.
+        attached: Mapping[str, discord.Attachment | None] | None = None, once: bool = False) -> None:
+    """Accept a job of whoever asks, on their quota, and say so. `engine`: the usual one of the kind where none is named;
+    `once`: a second tap means the same.
 
     Raises Refusal.
     """
@@ -49,7 +50,7 @@ async def ask(
         await application.jobs.check(member, parameters)  # before anything is fetched
         inputs = await uploaded(attached)
     queued = await application.jobs.submit(
-        kind, engine, parameters, member, place_of(interaction), parent_id=parent_id, inputs=inputs)
+        kind, engine, parameters, member, place_of(interaction), parent_id=parent_id, inputs=inputs, once=once)
     try:
         await answer(interaction, answers.accepted(queued, member.language))
     except Exception as error:  # it is accepted all the same, and its thread will say so

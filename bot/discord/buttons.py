@@ -138,7 +138,7 @@ async def _again(press: Press, job_id: int, take: int | None) -> None:
     await acknowledge(press)
     _, job = await pressed(press, job_id)
     parameters = {name: value for name, value in job.parameters.items() if name != "seed"}
-    await ask(press, parameters, kind=job.kind, engine=job.engine, parent_id=job.id,
+    await ask(press, parameters, kind=job.kind, engine=job.engine, parent_id=job.id, once=True,
               inputs=await inputs_of(job, press.client.application.spool))
 
 

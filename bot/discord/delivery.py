@@ -214,14 +214,14 @@ class _JobDelivery:
 
     async def _note(self, job: Job) -> None:
         """In a direct message, or in the channel where it was asked for if the owner takes none."""
-        content = pieces.card(job, None, None, (), job.language)
+        content = pieces.card(job, None, (), job.language)
 
         async def directly() -> None:
             conversation = await self._bot.create_dm(discord.Object(job.owner_id))
-            await conversation.send(content, nonce=note_nonce(job.id))
+            await conversation.send(content, nonce=note_nonce(job))
 
         async def in_channel() -> None:
-            await self._bot.get_partial_messageable(job.channel_id).send(content, nonce=note_nonce(job.id))
+            await self._bot.get_partial_messageable(job.channel_id).send(content, nonce=note_nonce(job))
 
         for way in (directly, in_channel):
             try:
@@ -254,7 +254,7 @@ class _JobDelivery:
         card_known = job.card_id is not None
         if missing or not card_known:
             async for message in our_messages(self._bot, job):
-                for number in [number for number in missing if holds_take(message, job.id, number)]:
+                for number in [number for number in missing if holds_take(message, job, number)]:
                     await self._write_down(job, number, message.id)
                     missing.remove(number)
                 if not card_known and is_card(message, job.id):
@@ -285,7 +285,7 @@ class _JobDelivery:
             async def posted() -> int:
                 message = await thread.send(
                     post.content, files=post.files(), view=buttons_of(job, job.language, number),
-                    nonce=take_nonce(job.id, number))
+                    nonce=take_nonce(job, number))
                 return message.id
 
             return await self._opening(job, posted, "post take")
@@ -330,8 +330,7 @@ class _JobDelivery:
     async def _card(self, job: Job) -> str:
         queued = await self._parts.jobs.place(job.id) if job.state is JobState.QUEUED else None
         progress = self._parts.progress(job.id)
-        place, wait = (queued.place, queued.wait) if queued is not None else (None, None)
-        return pieces.card(job, place, wait, progress.shares if progress is not None else (), job.language)
+        return pieces.card(job, queued, progress.shares if progress is not None else (), job.language)
 
     async def _write_card(self, job: Job, content: str) -> None:
         """Edit the card, or post one where there is none, it was deleted or it is too old to be edited."""
@@ -353,7 +352,7 @@ class _JobDelivery:
             except discord.HTTPException as error:
                 if error.code not in (UNKNOWN_MESSAGE, EDITED_TOO_OFTEN):
                     raise
-        nonce = card_nonce(job.id, card_id)
+        nonce = card_nonce(job, card_id)
 
         async def posted() -> int:
             if view is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot.jobs.records import Job, Member, Place
+from bot.jobs.records import Job, Member, Place, Sight
 from bot.jobs.refusals import Reason, Refusal
 from bot.messages.languages import language_of
 
@@ -31,7 +31,7 @@ async def member_of(interaction: discord.Interaction, moderation: Moderation) ->
 async def job_for(interaction: discord.Interaction[ApplicationBot], job_id: int, member: Member) -> Job:
     """A job that the member may see; any other is refused as if it were not there. Raises Refusal(NO_JOB)."""
     job = await interaction.client.application.jobs.job(job_id, member)
-    if not may_see(interaction, job, member):
+    if not sight_of(interaction, member).sees(job):
         raise Refusal(Reason.NO_JOB, number=job_id)
     return job
 
@@ -47,22 +47,23 @@ async def pressed(interaction: discord.Interaction[ApplicationBot], job_id: int)
         raise
 
 
-def may_see(interaction: discord.Interaction, job: Job, member: Member) -> bool:
-    """Whether a job is the member's, or in a channel that they see. Moderators see all."""
-    if member.moderator or member.user_id == job.owner_id or interaction.channel_id == job.thread_id:
-        return True
+def sight_of(interaction: discord.Interaction, member: Member) -> Sight:
+    """What a member may see, by the channels that they may. The library forgets threads that are archived, and never hears of
+    private ones that the bot is not in; so only those that it knows count as public."""
     guild, user = interaction.guild, interaction.user
-    channel = guild.get_channel(job.channel_id) if guild is not None else None
-    if guild is None or channel is None or not isinstance(user, discord.Member):
-        return False
-    thread = guild.get_thread(job.thread_id) if job.thread_id is not None else None
-    return channel.permissions_for(user).view_channel and not (thread is not None and thread.is_private())
+    if guild is None or not isinstance(user, discord.Member):
+        return Sight(member, interaction.channel_id, frozenset(), frozenset())
+    return Sight(
+        member, interaction.channel_id,
+        frozenset(channel.id for channel in guild.channels if channel.permissions_for(user).view_channel),
+        frozenset(thread.id for thread in guild.threads if not thread.is_private()))
 
 
 def place_of(interaction: discord.Interaction) -> Place:
     """Where the results go: into the thread that was asked in, or one to be opened. Raises Refusal(GUILD_ONLY)."""
     if interaction.guild_id is None or interaction.channel_id is None:
         raise Refusal(Reason.GUILD_ONLY)
-    if isinstance(interaction.channel, discord.Thread):
-        return Place(interaction.channel.parent_id, interaction.channel.id)
-    return Place(interaction.channel_id)
+    channel = interaction.channel  # as the request itself says it: the library need not know it
+    if isinstance(channel, discord.Thread):
+        return Place(channel.parent_id, channel.id, channel.is_private())
+    return Place(interaction.channel_id, private=False if channel is not None else None)

@@ -13,7 +13,8 @@ import discord
 from bot.discord.fitting import fitted
 from bot.jobs.texts import visible
 from bot.messages import pieces
-from bot.messages.languages import text
+from bot.messages.languages import plural, text
+from bot.messages.wording import clock
 from bot.takes.shelf import slug
 from models.engines.registry import COMPOSED
 
@@ -26,6 +27,7 @@ LONGEST_ALT_TEXT = 1024
 LONGEST_THREAD_NAME = 100
 NAMELESS = "Kapelle"
 _PICTURES = frozenset({"roll", "wave"})
+_MARK_DIGITS = 5  # of a moment, in base 36; a nonce may have 25 characters
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NO_MARKUP = str.maketrans(dict.fromkeys("*`~|<>\\@", " "))  # of Markdown and mentions
 
@@ -50,23 +52,25 @@ class Post:
             for attachment in self.attachments]
 
     @property
-    def largest(self) -> int:
-        """Bytes of the largest file."""
-        return max((len(attachment.data) for attachment in self.attachments), default=0)
+    def largest(self) -> Attachment | None:
+        return max(self.attachments, key=lambda attachment: len(attachment.data), default=None)
 
 
-async def take_post(job: Job, take: TakeRecord, spool: Spool, limit: int, language: str | None = None) -> Post:
+async def take_post(
+        job: Job, take: TakeRecord, spool: Spool, limit: int, language: str | None = None, *, sound_limit: int | None = None,
+) -> Post:
     """A take's message with no file over `limit` bytes: sound (made smaller if need be), MIDI, picture, video.
 
-    What does not fit is left out, and the message says so; a MIDI file always comes along. `language` is the job's where
-    it is not given. Raises OSError or KapelleError where the files are not in the spool any more.
+    The sound has at most `sound_limit` bytes, where that is given. What does not fit is left out, and the message says so; a
+    MIDI file always comes along. `language` is the job's where it is not given. Raises OSError or KapelleError where the
+    files are not in the spool any more.
     """
     language = language or job.language
     names = file_names(job, take)
     attachments: list[Attachment] = []
     notes: list[str] = []
     if "sound" in names:
-        sound = await fitted(await spool.read(job.id, take.files["sound"]), limit)
+        sound = await fitted(await spool.read(job.id, take.files["sound"]), min(limit, sound_limit or limit))
         if sound is None:
             notes.append(pieces.sound_left_out(job, language))
         else:
@@ -116,18 +120,28 @@ def thread_tail(job_id: int) -> str:
     return f" · #{job_id}"
 
 
-def take_nonce(job_id: int, number: int) -> str:
-    return f"k{_base36(job_id)}t{_base36(number)}"
+def take_nonce(job: Job, number: int) -> str:
+    return f"{_mark(job)}t{_base36(number)}"
 
 
-def card_nonce(job_id: int, earlier_card_id: int | None) -> str:
+def card_nonce(job: Job, earlier_card_id: int | None) -> str:
     """Of the card that takes the place of an earlier one, if there was one."""
-    return f"k{_base36(job_id)}c{_base36(earlier_card_id or 0)}"
+    return f"{_mark(job)}c{_base36(earlier_card_id or 0)}"
 
 
-def note_nonce(job_id: int) -> str:
+def note_nonce(job: Job) -> str:
     """Of what its owner is told where the job has no card."""
-    return f"k{_base36(job_id)}n"
+    return f"{_mark(job)}n"
+
+
+def _mark(job: Job) -> str:
+    """The job's number, and the moment it was asked for as a mark.
+
+    Discord compares nonces with all that their author posted lately, and numbers begin anew in each ledger: without the
+    moment, the first takes of a new one would be taken for those of the old one, and swallowed.
+    """
+    moment = int(job.created_at.timestamp() * 1_000_000) % 36**_MARK_DIGITS
+    return f"k{_base36(moment):0>{_MARK_DIGITS}}{_base36(job.id)}"
 
 
 def copy_nonce(interaction_id: int, number: int) -> str:
@@ -141,10 +155,10 @@ def is_card(message: discord.Message, job_id: int) -> bool:
     return not message.attachments and f" · #{job_id} · " in first_line
 
 
-def holds_take(message: discord.Message, job_id: int, number: int) -> bool:
+def holds_take(message: discord.Message, job: Job, number: int) -> bool:
     """Whether a message of ours is that of this take; its nonce is not always told, its files are."""
-    tail = _tail(job_id, number)
-    return message.nonce == take_nonce(job_id, number) or any(
+    tail = _tail(job.id, number)
+    return message.nonce == take_nonce(job, number) or any(
         PurePath(attachment.filename).stem.endswith(tail) for attachment in message.attachments)
 
 
@@ -153,12 +167,13 @@ def _tail(job_id: int, number: int) -> str:
 
 
 def _alt_text(job: Job, take: TakeRecord, language: str) -> str:
+    said = {"piece": visible(job.name), "number": take.number, "length": clock(take.seconds)}
     if job.kind == "audio":
-        return text(language, "The waveform of {piece}, take {number}: {seconds} seconds, and below it how high it sounds",
-                    piece=visible(job.name), number=take.number, seconds=round(take.seconds))[:LONGEST_ALT_TEXT]
-    return text(
-        language, "The notes of {piece}, take {number}: {notes} notes in {seconds} seconds, one line for each instrument",
-        piece=visible(job.name), number=take.number, notes=take.notes, seconds=round(take.seconds))[:LONGEST_ALT_TEXT]
+        return text(language, "The waveform of {piece}, take {number}, {length} long, and below it how high it sounds",
+                    **said)[:LONGEST_ALT_TEXT]
+    return plural(language, "The notes of {piece}, take {number}: {n} note in {length}, one line for each instrument",
+                  "The notes of {piece}, take {number}: {n} notes in {length}, one line for each instrument", take.notes,
+                  **said)[:LONGEST_ALT_TEXT]
 
 
 def _joined(parts: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import discord
@@ -30,9 +31,10 @@ async def sent(
     Raises FilesGoneError, and discord.HTTPException where Discord finds even the smallest files too large.
     """
     limit = discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES if guild is None else guild.filesize_limit
+    sound_limit = limit
     for left in reversed(range(_TRIES)):
         try:
-            post = await take_post(job, take, spool, limit, language)
+            post = await take_post(job, take, spool, limit, language, sound_limit=sound_limit)
         except (OSError, KapelleError) as error:
             raise FilesGoneError(f"take {take.number} of job {job.id} is not in the spool ({error})") from error
         try:
@@ -40,5 +42,11 @@ async def sent(
         except discord.HTTPException as error:
             if not left or (error.code != _TOO_LARGE and error.status != _TOO_LARGE_STATUS):
                 raise
-            limit = post.largest // 2
+            # It is the largest that is too large: a sound becomes smaller, anything else is left out.
+            if (largest := post.largest) is None:
+                raise
+            if PurePath(largest.name).suffix == PurePath(take.files.get("sound", "")).suffix:
+                sound_limit = len(largest.data) // 2
+            else:
+                limit = len(largest.data) - 1
     raise AssertionError("it is sent, or raises")

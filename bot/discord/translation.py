@@ -29,7 +29,8 @@ class CommandTranslator(app_commands.Translator):
             self, string: app_commands.locale_str, locale: Locale,
             context: app_commands.TranslationContextTypes) -> str | None:
         language = language_of(locale.value)
-        if language == LANGUAGES[0] or context.location in _NAMES:
+        menu = isinstance(context.data, app_commands.ContextMenu)  # it is tapped, never mentioned
+        if language == LANGUAGES[0] or (context.location in _NAMES and not menu):
             return None
         if context.location is Location.parameter_name:
             said = word(language, _OPTION, string.message)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.jobs.limits import Limits
+from bot.jobs.limits import RANGES, Limits
 from bot.jobs.tables import BlockedRow, GuildRow, LimitRow, WordRow
 
 
@@ -28,8 +28,14 @@ async def limits_of(session: AsyncSession, guild_id: int) -> dict[str, Limits]:
     """By scope; scopes without a limit are left out."""
     values: dict[str, dict[str, Any]] = {}
     for row in await session.scalars(select(LimitRow).where(LimitRow.guild_id == guild_id).order_by(LimitRow.scope)):
-        values.setdefault(row.scope, {})[row.name] = tuple(row.value) if isinstance(row.value, list) else row.value
+        values.setdefault(row.scope, {})[row.name] = tuple(row.value) if isinstance(row.value, list) else _within(row)
     return {scope: Limits(**named) for scope, named in values.items()}
+
+
+def _within(row: LimitRow) -> int:
+    """The number of a limit; one that was set before there were ranges counts as the nearest that is possible."""
+    allowed = RANGES[row.name]
+    return min(max(int(row.value), allowed.start), allowed.stop - 1)
 
 
 async def words_of(session: AsyncSession, guild_id: int) -> list[str]:

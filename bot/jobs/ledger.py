@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.jobs.changes import Changes
 from bot.jobs.database import Database, LedgerError
-from bot.jobs.records import Job, JobState, TakeState
+from bot.jobs.records import Job, JobState, Sight, TakeState
 from bot.jobs.refusals import Failure
-from bot.jobs.tables import CopyRow, FavouriteRow, GuildRow, JobRow, SpeedRow, TakeRow
+from bot.jobs.tables import CopyRow, FavouriteRow, GuildRow, JobRow, QuotaRow, SpeedRow, TakeRow
 from bot.jobs.transaction import Transaction, at_work, record_of, row_of, strikes_of, take_of
 
 __all__ = ["Ledger", "LedgerError", "Line"]
@@ -103,10 +103,11 @@ class Ledger:
     async def jobs(
         self, *states: JobState, guild_id: int | None = None, owner_id: int | None = None,
         newest_first: bool = False, limit: int | None = None, offset: int = 0, with_takes: bool = True,
+        sight: Sight | None = None,
     ) -> list[Job]:
-        """Those in one of the states (none named: in any), the oldest first."""
+        """Those in one of the states (none named: in any), the oldest first; of what `sight` sees, where it is given."""
         order = JobRow.id.desc() if newest_first else JobRow.id
-        wanted = _chosen(select(*_COLUMNS), states, guild_id, owner_id).order_by(order).limit(limit).offset(offset)
+        wanted = _chosen(select(*_COLUMNS), states, guild_id, owner_id, sight).order_by(order).limit(limit).offset(offset)
         takes: dict[int, list[Row[Any]]] = {}
         async with self.read() as session:
             rows = (await session.execute(wanted)).all()
@@ -116,9 +117,10 @@ class Ledger:
                     takes.setdefault(take.job_id, []).append(take)
         return [record_of(row, self.now(), takes.get(row.id, ())) for row in rows]
 
-    async def count(self, *states: JobState, guild_id: int | None = None, owner_id: int | None = None) -> int:
+    async def count(self, *states: JobState, guild_id: int | None = None, owner_id: int | None = None,
+                    sight: Sight | None = None) -> int:
         async with self.read() as session:
-            return await session.scalar(_chosen(select(func.count(JobRow.id)), states, guild_id, owner_id)) or 0
+            return await session.scalar(_chosen(select(func.count(JobRow.id)), states, guild_id, owner_id, sight)) or 0
 
     async def untold(self) -> list[int]:
         """Numbers of the jobs that are not over, or whose end was not said yet; the oldest first."""
@@ -153,7 +155,12 @@ class Ledger:
         wait = select(JobRow.owner_id).where(JobRow.state == JobState.QUEUED.value)
         last = select(JobRow.owner_id, func.max(JobRow.started_at)).where(
             JobRow.owner_id.in_(wait), JobRow.started_at >= since).group_by(JobRow.owner_id)
-        return {owner_id: begun for owner_id, begun in await session.execute(last) if begun is not None}
+        deleted = select(QuotaRow.user_id, func.max(QuotaRow.begun_at)).where(
+            QuotaRow.user_id.in_(wait), QuotaRow.begun_at >= since).group_by(QuotaRow.user_id)
+        found: dict[int, datetime] = {}
+        for owner_id, begun in (*await session.execute(last), *await session.execute(deleted)):
+            found[owner_id] = max(begun, found.get(owner_id, begun))
+        return found
 
     async def job_of_message(self, message_id: int) -> tuple[Job, int | None] | None:
         """The job whose take or card a message shows, and the number of the take; also of one that was posted again."""
@@ -365,11 +372,17 @@ class Ledger:
                 select(SpeedRow.ids_per_second).where(SpeedRow.engine == engine).order_by(SpeedRow.id)))
 
 
-def _chosen(query: Select[Any], states: tuple[JobState, ...], guild_id: int | None, owner_id: int | None) -> Select[Any]:
+def _chosen(query: Select[Any], states: tuple[JobState, ...], guild_id: int | None, owner_id: int | None,
+            sight: Sight | None = None) -> Select[Any]:
     if states:
         query = query.where(JobRow.state.in_([state.value for state in states]))
     if guild_id is not None:
         query = query.where(JobRow.guild_id == guild_id)
     if owner_id is not None:
         query = query.where(JobRow.owner_id == owner_id)
+    if sight is not None and not sight.member.moderator:  # as `Sight.sees` says of one job
+        unknown = JobRow.private.is_(None) & (JobRow.thread_id.is_(None) | JobRow.thread_id.in_(sight.threads))
+        query = query.where(
+            (JobRow.owner_id == sight.member.user_id) | (JobRow.thread_id == (sight.here or 0))
+            | (JobRow.channel_id.in_(sight.channels) & (JobRow.private.is_(False) | unknown)))
     return query

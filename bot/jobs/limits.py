@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+
+from models.interface.audio import SECONDS
+from models.interface.midi import TAKES, TOKENS
 
 MACHINE = "machine"
 GUILD = "guild"
@@ -36,6 +40,11 @@ class Quota:
 
 NAMES = tuple(field.name for field in fields(Limits))
 NUMBERS = tuple(name for name in NAMES if name != "channels")
+# What each number can be set to. Of a piece: what may be asked for at all; a day may be closed by 0.
+RANGES: Mapping[str, range] = {
+    "takes": TAKES, "tokens": TOKENS, "seconds": range(math.ceil(SECONDS[0]), math.floor(SECONDS[1]) + 1),
+    "jobs_at_once": range(1, 100 + 1), "jobs_a_day": range(10_000 + 1), "takes_a_day": range(100_000 + 1),
+}
 
 
 def role_scope(role_id: int) -> str:

@@ -14,7 +14,7 @@ from bot.jobs import audit
 from bot.jobs.audit import AuditEntry
 from bot.jobs.guilds import GuildState, limits_of, state_of, words_of
 from bot.jobs.ledger import Ledger
-from bot.jobs.limits import NAMES, Limits
+from bot.jobs.limits import NAMES, RANGES, Limits
 from bot.jobs.records import Job, JobState, Member
 from bot.jobs.refusals import Reason, Refusal
 from bot.jobs.tables import BlockedRow, GuildRow, JobRow, LimitRow, WordRow
@@ -29,7 +29,6 @@ MOST_WORDS = 500  # blocked in a guild
 LONGEST_REASON = 500  # characters
 PER_PAGE = 10  # audit entries
 _SCOPE = re.compile(r"guild|(?:role|channel):[1-9][0-9]{0,18}")
-_LARGEST_NUMBER = 1_000_000
 _LARGEST_ID = 2**63 - 1
 
 
@@ -235,8 +234,8 @@ def _check_limit(scope: str, name: str, value: int | tuple[int, ...] | None) -> 
             raise Refusal(Reason.INVALID, text="channels is a list of channels")
         for channel_id in value:
             _check_id(channel_id)
-    elif not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_NUMBER:
-        raise Refusal(Reason.INVALID, text=f"{name} must be between 0 and {_LARGEST_NUMBER:,}")
+    elif not isinstance(value, int) or isinstance(value, bool) or value not in RANGES[name]:
+        raise Refusal(Reason.INVALID, text=f"{name} must be between {RANGES[name].start} and {RANGES[name].stop - 1}")
 
 
 def _check_id(discord_id: int) -> None:

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.jobs.records import TakeState
 from bot.jobs.tables import JobRow, QuotaRow
 
 _KEPT = timedelta(days=7)  # nobody waits longer for something to be given back
@@ -31,11 +32,21 @@ async def charge(session: AsyncSession, job: JobRow, day: date) -> None:
 
 
 async def give_back(session: AsyncSession, job: JobRow) -> None:
-    """Undo `charge`, on the day it was for. A second time does nothing."""
+    """Undo `charge`, on the day it was for, but for takes that were posted. A second time does nothing."""
     if job.charged_on is None:
         return
     row = await session.get(QuotaRow, (job.guild_id, job.owner_id, job.charged_on))
     if row is not None:
-        row.jobs -= 1
-        row.takes -= int(job.parameters["takes"])
+        posted = sum(take.state == TakeState.POSTED for take in job.takes)
+        row.jobs -= 0 if posted else 1
+        row.takes -= int(job.parameters["takes"]) - posted
     job.charged_on = None
+
+
+async def keep_turn(session: AsyncSession, job: JobRow) -> None:
+    """Before a job is deleted: that its owner had a turn still counts in the queue's order."""
+    if job.started_at is None:
+        return
+    row = await session.get(QuotaRow, (job.guild_id, job.owner_id, job.created_at.date()))
+    if row is not None and (row.begun_at is None or row.begun_at < job.started_at):
+        row.begun_at = job.started_at

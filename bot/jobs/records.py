@@ -55,6 +55,27 @@ class Place:
 
     channel_id: int  # the channel; of a thread, its parent
     thread_id: int | None = None  # None: a thread is opened for it
+    private: bool | None = False  # that thread; None: nobody knows
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which jobs a member may see: their own, those of the place they ask in, and those that are public where they may read.
+
+    Moderators see all of their guild. Where nobody knows whether a thread is private, it counts as one.
+    """
+
+    member: Member
+    here: int | None  # channel or thread
+    channels: frozenset[int]  # that they see
+    threads: frozenset[int]  # that are known to be public
+
+    def sees(self, job: Job) -> bool:
+        member = self.member
+        if member.moderator or member.user_id == job.owner_id or (job.thread_id is not None and job.thread_id == self.here):
+            return True
+        public = job.private is False or (job.private is None and (job.thread_id is None or job.thread_id in self.threads))
+        return public and job.channel_id in self.channels
 
 
 @dataclass(frozen=True)
@@ -83,6 +104,7 @@ class Job:
     takes: tuple[TakeRecord, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)  # files it works on: field of the request -> name in the spool
     told: bool = False  # its end was said where its owner sees it
+    private: bool | None = None  # the thread in which it was asked for; None: nobody knows
 
     @property
     def seed(self) -> int:
@@ -128,3 +150,4 @@ class Queued:
     job: Job
     place: int
     wait: Estimate | None
+    paused: bool = False  # nothing is begun in its guild until a moderator says so

@@ -11,7 +11,7 @@ from models.errors import KapelleError
 class Reason(StrEnum):
     """Each has one text in bot.messages; the details it takes are named behind it."""
 
-    INVALID = "invalid"  # text: what was asked for cannot be done as asked
+    INVALID = "invalid"  # text: what was asked for cannot be done as asked; of_a_piece: it was a piece
     TOO_MANY_TAKES = "too_many_takes"  # asked, limit, rule
     TOO_MANY_TOKENS = "too_many_tokens"  # asked, limit, rule
     TOO_MANY_SECONDS = "too_many_seconds"  # asked, limit, rule

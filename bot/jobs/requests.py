@@ -29,7 +29,7 @@ def read(kind: str, parameters: Mapping[str, Any], limits: Limits) -> Request:
     Raises Refusal(INVALID) for anything that is not known, not of its type or out of range.
     """
     if kind not in REQUESTS:
-        raise Refusal(Reason.INVALID, text=f"there are jobs of the kinds {', '.join(REQUESTS)}")
+        raise Refusal(Reason.INVALID, text=f"there are jobs of the kinds {', '.join(REQUESTS)}", of_a_piece=True)
     made_of = REQUESTS[kind]
     types = {name: hint for name, hint in get_type_hints(made_of).items() if name not in INPUTS}
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -43,15 +43,15 @@ def read(kind: str, parameters: Mapping[str, Any], limits: Limits) -> Request:
             given.setdefault(name, limit)
     for name, value in given.items():
         if name not in types:
-            raise Refusal(Reason.INVALID, text="there is an option that is not known")
+            raise Refusal(Reason.INVALID, text="there is an option that is not known", of_a_piece=True)
         if not isinstance(value, _JSON[types[name]]) or (isinstance(value, bool) and types[name] is not bool):
-            raise Refusal(Reason.INVALID, text=f"{name} is not of the kind it should be")
+            raise Refusal(Reason.INVALID, text=f"{name} is not of the kind it should be", of_a_piece=True)
         if isinstance(value, str) and storable(value) != value:
-            raise Refusal(Reason.INVALID, text=f"the {name} holds characters that are none")
+            raise Refusal(Reason.INVALID, text=f"the {name} holds characters that are none", of_a_piece=True)
     try:
         return made_of(**{"title" if made_of is ComposeRequest else "prompt": "", **given})
     except (InputError, OverflowError) as error:  # OverflowError: a whole number no float can hold
-        raise Refusal(Reason.INVALID, text=str(error)) from error
+        raise Refusal(Reason.INVALID, text=str(error), of_a_piece=True) from error
 
 
 def parameters_of(request: Request) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -16,7 +17,7 @@ from bot.jobs.guilds import is_blocked, limits_of, state_of, words_of
 from bot.jobs.ledger import Ledger, LedgerError, Line
 from bot.jobs.limits import Limits, Quota, effective
 from bot.jobs.queue import order
-from bot.jobs.records import Estimate, Job, JobState, Member, Place, Queued, TakeState
+from bot.jobs.records import Estimate, Job, JobState, Member, Place, Queued, Sight, TakeState
 from bot.jobs.refusals import Reason, Refusal
 from bot.jobs.tables import BlockedRow, FavouriteRow, JobRow, QuotaRow, ReportRow, TakeRow
 from bot.jobs.texts import storable
@@ -29,6 +30,7 @@ from models.engines.registry import COMPOSED, ENGINES
 from models.interface.midi import ComposeRequest
 
 LONGEST_REPORT = 1000  # characters
+_TAPPED_TWICE = timedelta(seconds=5)  # a second tap within it means the same
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.RENDERING)  # "at once"
 _NOT_OVER = (*_ACTIVE, JobState.DELIVERING)
 
@@ -60,9 +62,11 @@ class JobService:
 
     async def submit(
         self, kind: str, engine: str | None, parameters: Mapping[str, Any], member: Member, place: Place, *,
-        parent_id: int | None = None, inputs: Mapping[str, bytes] | None = None,
+        parent_id: int | None = None, inputs: Mapping[str, bytes] | None = None, once: bool = False,
     ) -> Queued:
         """Accept a job, or raise Refusal. All checks, the quota and the job itself are one transaction.
+
+        `once`: where the member asked for the same within the last seconds, but for the seed, it is that job: a second tap.
 
         Takes, tokens and seconds that are not asked for are the usual ones, or as many as the limits allow where that is
         less, and so is the engine. `inputs` are the contents of files that the job works on, by their names in the request.
@@ -72,6 +76,8 @@ class JobService:
             await self._check_guild(transaction.session, parameters, member)
             limits, rules = await self._limits(transaction.session, member, place.channel_id)
             request = requests.read(kind, parameters, limits)
+            if once and (tapped := await _tapped_before(transaction, kind, requests.parameters_of(request), member, parent_id)):
+                return Queued(tapped, 0, None)
             engine = self._engine(kind, engine, follows="melody" in (inputs or {}))
             if engine == COMPOSED and inputs:
                 raise Refusal(Reason.NO_MELODY, engine=engine, there_are=False)
@@ -83,9 +89,9 @@ class JobService:
                 if parent is None or parent.guild_id != member.guild_id:
                     raise Refusal(Reason.NO_JOB, number=parent_id)
             row = JobRow(
-                guild_id=member.guild_id, channel_id=place.channel_id, thread_id=place.thread_id, owner_id=member.user_id,
-                language=member.language, kind=kind, engine=engine, parameters=requests.parameters_of(request),
-                inputs={name: f"{INPUT}{name}" for name in inputs or {}},
+                guild_id=member.guild_id, channel_id=place.channel_id, thread_id=place.thread_id, private=place.private,
+                owner_id=member.user_id, language=member.language, kind=kind, engine=engine,
+                parameters=requests.parameters_of(request), inputs={name: f"{INPUT}{name}" for name in inputs or {}},
                 priority=int(member.moderator and self._moderators_first), parent_id=parent_id, created_at=transaction.now,
                 state=JobState.QUEUED.value, takes=[
                     TakeRow(number=number, state=TakeState.PENDING.value) for number in range(1, request.takes + 1)])
@@ -159,14 +165,16 @@ class JobService:
             return Quota(limits, rules, jobs, takes, await _active(session, member))
 
     async def history(
-        self, member: Member, *, whole_class: bool, page: int, per_page: int = 8,
+        self, sight: Sight, *, whole_class: bool, page: int, per_page: int = 8,
     ) -> tuple[list[Job], int]:
-        """A page, from 1, of the newest jobs first, and how many pages there are. Beyond them: the nearest one."""
+        """A page, from 1, of the newest jobs that are seen, and how many pages there are. Beyond them: the nearest one."""
+        member = sight.member
         owner_id = None if whole_class else member.user_id
-        pages = max(1, math.ceil(await self._ledger.count(guild_id=member.guild_id, owner_id=owner_id) / per_page))
+        count = await self._ledger.count(guild_id=member.guild_id, owner_id=owner_id, sight=sight)
+        pages = max(1, math.ceil(count / per_page))
         offset = (min(max(page, 1), pages) - 1) * per_page
         jobs = await self._ledger.jobs(
-            guild_id=member.guild_id, owner_id=owner_id, newest_first=True, limit=per_page, offset=offset)
+            guild_id=member.guild_id, owner_id=owner_id, newest_first=True, limit=per_page, offset=offset, sight=sight)
         return jobs, pages
 
     async def job(self, job_id: int, member: Member) -> Job:
@@ -324,7 +332,7 @@ class JobService:
             if one.id == job.id:
                 at_work = [other for other in line.at_work if _same_worker(other, job)]
                 wait = None if paused else await self._wait([*at_work, *ahead], job)
-                return Queued(job, len(ahead) + 1, wait)
+                return Queued(job, len(ahead) + 1, wait, paused)
             if _same_worker(one, job) and (paused or one.guild_id not in line.paused):  # a paused guild holds up nobody else
                 ahead.append(one)
         return Queued(job, 0, None)
@@ -348,6 +356,21 @@ async def _own(transaction: Transaction, job_id: int, member: Member) -> JobRow:
     return row
 
 
+async def _tapped_before(
+    transaction: Transaction, kind: str, parameters: Mapping[str, Any], member: Member, parent_id: int | None,
+) -> Job | None:
+    """What the member asked for a moment ago, if it is this."""
+    lately = select(JobRow.id).where(
+        JobRow.owner_id == member.user_id, JobRow.guild_id == member.guild_id, JobRow.kind == kind,
+        JobRow.parent_id == parent_id if parent_id is not None else JobRow.parent_id.is_(None),
+        JobRow.created_at >= transaction.now - _TAPPED_TWICE).order_by(JobRow.id.desc())
+    for job_id in await transaction.session.scalars(lately):
+        row = await transaction.job(job_id)
+        if row is not None and {**row.parameters, "seed": 0} == {**parameters, "seed": 0}:
+            return transaction.record(row)
+    return None
+
+
 async def _active(session: AsyncSession, member: Member) -> int:
     states = [state.value for state in _ACTIVE]
     return await session.scalar(select(func.count(JobRow.id)).where(
@@ -356,6 +379,8 @@ async def _active(session: AsyncSession, member: Member) -> int:
 
 async def _erase(transaction: Transaction, job_ids: Sequence[int]) -> None:
     for job_id in job_ids:  # one by one: databases bound the length of a list
+        if row := await transaction.job(job_id):
+            await quota.keep_turn(transaction.session, row)
         await transaction.session.execute(delete(JobRow).where(JobRow.id == job_id))
         transaction.changed(job_id)
 

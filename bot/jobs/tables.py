@@ -88,6 +88,7 @@ class JobRow(Base):
     guild_id: Mapped[int] = mapped_column(index=True)
     channel_id: Mapped[int]
     thread_id: Mapped[int | None]
+    private: Mapped[bool | None]  # the thread in which it was asked for; none where nobody knows
     owner_id: Mapped[int]
     language: Mapped[str]
     kind: Mapped[str]
@@ -159,6 +160,7 @@ class QuotaRow(Base):
     day: Mapped[date] = mapped_column(primary_key=True)  # UTC
     jobs: Mapped[int] = mapped_column(default=0)
     takes: Mapped[int] = mapped_column(default=0)
+    begun_at: Mapped[datetime | None]  # the last of their jobs that are deleted
 
 
 class BlockedRow(Base):

@@ -98,6 +98,7 @@ def record_of(row: JobRow | Row[Any], now: datetime, takes: Sequence[TakeRow | R
         language=row.language, kind=row.kind, engine=row.engine, parameters=row.parameters, inputs=row.inputs,
         priority=row.priority, parent_id=row.parent_id, state=JobState(row.state), attempt=row.attempt,
         strikes=strikes_of(row, now), alone=row.alone, failure=row.failure, outcome=row.outcome, card_id=row.card_id,
+        private=row.private,
         created_at=row.created_at, started_at=row.started_at, ended_at=row.ended_at, told=row.told,
         takes=tuple(TakeRecord(
             job_id=row.id, number=take.number, state=TakeState(take.state), files=take.files, seconds=take.seconds,

@@ -16,7 +16,7 @@ def accepted(queued: Queued, language: str) -> str:
     job = queued.job
     lines = [text(language, "I have got **{name}**: it is piece #{number}.", name=name(job), number=job.id)]
     if queued.place > 0:
-        lines.append(waiting(queued.place, queued.wait, language))
+        lines.append(waiting(queued, language))
     if job.thread_id is None:
         lines.append(text(language, "I open a thread for it and post it there."))
     else:
@@ -30,7 +30,7 @@ def queue(pieces: Sequence[Queued], language: str) -> str:
         return text(language, "You have nothing in the queue. `/midi` asks for a piece.")
     lines = [text(language, "**Your pieces**")]
     for queued in pieces:
-        state = (waiting(queued.place, queued.wait, language) if queued.place > 0
+        state = (waiting(queued, language) if queued.place > 0
                  else word(language, "state", STATES[queued.job.state]))
         lines.append(f"#{queued.job.id} {name(queued.job)}: {state}")
     return message(lines)

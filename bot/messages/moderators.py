@@ -21,6 +21,7 @@ from bot.messages.wording import (
     mention,
     message,
     moment,
+    quoted,
     role_mention,
     rule_in_words,
     shortened,
@@ -109,7 +110,7 @@ def words_found(found: Sequence[str], language: str) -> str:
     if not found:
         return text(language, "That would be accepted.")
     return message([text(language, "That would be refused, because of: {words}",
-                          words=listed([f"“{plain(one)}”" for one in found]))])
+                          words=listed([quoted(plain(one), language) for one in found]))])
 
 
 def audit(entries: Sequence[AuditEntry], page: int, pages: int, language: str) -> str:
@@ -145,12 +146,12 @@ def _details(entry: AuditEntry, language: str) -> str:
         said.append(listed([f"#{int(number)}" for number in details["jobs"]]))
     if details.get("member"):
         said.append(mention(details["member"]))
-    said += [f"“{plain(str(details[key]), LONGEST_DETAIL)}”" for key in ("word", "text") if details.get(key)]
+    said += [quoted(plain(str(details[key]), LONGEST_DETAIL), language) for key in ("word", "text") if details.get(key)]
     if entry.action in ("limit", "moderator_role"):
         show = _role_or_none if entry.action == "moderator_role" else _limit_or_none
         said.append(f"{show(details.get('before'), language)} → {show(details.get('after'), language)}")
     elif entry.action == "block" and details.get("after"):
-        said.append(f"“{plain(str(details['after']), LONGEST_DETAIL)}”")
+        said.append(quoted(plain(str(details["after"]), LONGEST_DETAIL), language))
     return shortened(" · ".join(said), 600)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bot.jobs.records import Estimate, Job, JobState, TakeRecord, TakeState
+from bot.jobs.records import Estimate, Job, JobState, Queued, TakeRecord, TakeState
 from bot.jobs.refusals import Failure
 from bot.messages.escaping import copyable, plain
 from bot.messages.languages import C_, plural, text, word
@@ -16,6 +16,7 @@ from models.interface.audio import LONGEST_PROMPT
 
 _LONGEST_NAME = 120
 _BAR = 16
+_NOT_SHOWN = frozenset({Failure.THREAD_GONE, Failure.FORBIDDEN, Failure.TURNED_DOWN, Failure.TOO_MANY_THREADS, Failure.LOST})
 STATES = {
     JobState.QUEUED: C_("state", "waiting"), JobState.RUNNING: C_("state", "being composed"),
     JobState.RENDERING: C_("state", "being played"), JobState.DELIVERING: C_("state", "being posted"),
@@ -23,14 +24,14 @@ STATES = {
 }
 
 
-def card(job: Job, place: int | None, wait: Estimate | None, shares: Sequence[float], language: str) -> str:
-    """The status of a job, from the queue to its end. `shares`: how much of each take is made, 0..1."""
+def card(job: Job, queued: Queued | None, shares: Sequence[float], language: str) -> str:
+    """The status of a job, from the queue to its end. `queued`: its place; `shares`: how much of each take is made, 0..1."""
     lines = [f"**{name(job)}** · #{job.id} · {mention(job.owner_id)}", _asked(job, language)]
     if job.parent_id is not None:
         lines.append(text(language, "Made after #{number}.", number=job.parent_id))
     match job.state:
         case JobState.QUEUED:
-            lines.append(waiting(place, wait, language) if place else text(language, "Waiting in the queue."))
+            lines.append(waiting(queued, language) if queued and queued.place else text(language, "Waiting in the queue."))
         case JobState.RUNNING:
             lines.append(text(language, "Composing: {bar}", bar=_bar(shares)) if job.kind == "midi"
                          else text(language, "In the making: {bar}", bar=_bar(shares)))
@@ -48,7 +49,7 @@ def card(job: Job, place: int | None, wait: Estimate | None, shares: Sequence[fl
             lines.append(text(language, "Cancelled."))
     if job.state.over:
         lines += _left_out(job, language)
-    return message(lines + _notices(job, language))
+    return message(lines + _matched(job, language) + _notices(job, language))
 
 
 def take_caption(job: Job, take: TakeRecord, language: str) -> str:
@@ -57,7 +58,7 @@ def take_caption(job: Job, take: TakeRecord, language: str) -> str:
                  number=take.number, takes=_takes(job), name=name(job), time=clock(take.seconds))]
     if job.kind == "midi":
         said.append(plural(language, "{n} note", "{n} notes", take.notes))
-    lines = [" · ".join(said), *_matched(job, language), *_notices(job, language), _licence(job, language)]
+    lines = [" · ".join(said), _licence(job, language)]
     return message(lines)
 
 
@@ -108,22 +109,36 @@ def failure(job: Job, language: str) -> str:
         case Failure.NO_MODEL:
             why = text(language, "The engine {engine} could not be loaded. Choose another one, or tell a moderator.",
                        engine=plain(job.engine))
+        case Failure.THREAD_GONE if job.thread_id is None:
+            why = text(language, "The channel is gone, or cannot hold threads any more.")
         case Failure.THREAD_GONE:
-            why = text(language, "The thread was deleted. What was made is kept: `/take {number}` shows it.", number=job.id)
+            why = text(language, "The thread was deleted.")
+        case Failure.FORBIDDEN if job.private:
+            why = text(language, "I am not in that private thread, so I cannot post there. "
+                                 "Mention me there to add me to the thread.")
         case Failure.FORBIDDEN:
-            why = text(language, "I may not post there any more. What was made is kept: `/take {number}` shows it. "
-                                 "A moderator can give me my permissions back.", number=job.id)
+            why = text(language, "I may not post there. A moderator can give me my permissions back.")
         case Failure.TOO_MANY_THREADS:
             why = text(language, "There are as many open threads on this server as Discord allows, so I could open none. "
                                  "A moderator can close some; then try again.")
         case Failure.TURNED_DOWN:
-            why = text(language, "Discord does not let me post it. What was made is kept: `/take {number}` shows it.",
-                       number=job.id)
+            why = text(language, "Discord does not let me post it.")
         case Failure.LOST:
             why = text(language, "Nothing of it could be posted.")
         case _:
             why = text(language, "Something went wrong on my side. Please try again.")
+    if job.failure in _NOT_SHOWN:
+        why = f"{why} {_kept(job, language)}"
     return f"{why} {counted(job.failure == Failure.REFUSED, language)}"
+
+
+def _kept(job: Job, language: str) -> str:
+    """How much of a piece that could not be posted can be had all the same."""
+    kept = sum(bool(take.files) for take in job.takes)
+    if not kept:
+        return text(language, "Nothing was made of it.")
+    return plural(language, "{n} take is kept: `/take {number}` shows it.", "{n} takes are kept: `/take {number}` shows them.",
+                  kept, number=job.id)
 
 
 def name(job: Job) -> str:
@@ -131,9 +146,11 @@ def name(job: Job) -> str:
     return plain(job.name, _LONGEST_NAME) or f"#{job.id}"
 
 
-def waiting(place: int, wait: Estimate | None, language: str) -> str:
-    said = text(language, "Place {place} in the queue.", place=place)
-    return said if wait is None else f"{said} {_duration(wait, language)}"
+def waiting(queued: Queued, language: str) -> str:
+    said = text(language, "Place {place} in the queue.", place=queued.place)
+    if queued.paused:
+        return f"{said} {text(language, 'A moderator has paused it: nothing is begun until it goes on.')}"
+    return said if queued.wait is None else f"{said} {_duration(queued.wait, language)}"
 
 
 def _duration(wait: Estimate, language: str) -> str:
@@ -153,7 +170,7 @@ def _asked(job: Job, language: str) -> str:
     if "tokens" in asked:
         said.append(text(language, "{tokens} tokens", tokens=asked["tokens"]))
     if "seconds" in asked:
-        said.append(text(language, "{seconds} seconds", seconds=number(float(asked["seconds"]), language)))
+        said.append(text(language, "{seconds} s", seconds=number(float(asked["seconds"]), language)))
     if "temperature" in asked:
         said.append(text(language, "temperature {value}", value=number(float(asked["temperature"]), language)))
     return " · ".join([*said, plain(job.engine, 40)])
@@ -186,7 +203,7 @@ def _left_out(job: Job, language: str) -> list[str]:
 
 def _matched(job: Job, language: str) -> list[str]:
     title, score = job.outcome.get("matched_title"), job.outcome.get("matched_score")
-    if not title or score is None or job.outcome.get("notices"):  # a notice says it in more words
+    if not title or score is None:
         return []
     song = " - ".join(part for part in str(title).split(" --- ") if part)
     return [text(language, "Nearest title I know: {title} ({score} of 100)",

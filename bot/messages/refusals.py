@@ -15,18 +15,24 @@ _PERMISSIONS = frozenset({  # as Discord shows them
     N_("Attach Files"), N_("Read Message History"),
 })
 
+_OF_A_PIECE = frozenset({
+    Reason.TOO_MANY_TAKES, Reason.TOO_MANY_TOKENS, Reason.TOO_MANY_SECONDS, Reason.TOO_MANY_AT_ONCE, Reason.JOBS_A_DAY,
+    Reason.TAKES_A_DAY, Reason.WORD, Reason.PAUSED, Reason.DRAINING, Reason.QUEUE_FULL, Reason.NO_ENGINE, Reason.NO_AUDIO,
+    Reason.NO_MELODY, Reason.NO_WEIGHTS, Reason.TOO_LARGE, Reason.UNREADABLE, Reason.FULL_DISK,
+    Reason.LEDGER,
+})
+
 
 def refusal(refusal: Refusal, language: str) -> str:
-    """Why not, whether it counts against the quota, and what to do."""
-    return message([_why(refusal, language), counted(refusal.charged, language)])
+    """Why not, what to do, and whether it counts against the quota, if it might: where a piece was asked for."""
+    might = refusal.charged or refusal.reason in _OF_A_PIECE or refusal.details.get("of_a_piece")
+    return message([_why(refusal, language), *([counted(refusal.charged, language)] if might else [])])
 
 
 def unforeseen(number: str, language: str) -> str:
     """Of what nobody foresaw, and the log has under that number. What was accepted before it says so by itself."""
-    return message([
-        text(language, "Something went wrong, and it was not your fault. Try again in a moment. If it happens again, tell a "
-                       "moderator this number: {number}", number=number),
-        counted(False, language)])
+    return text(language, "Something went wrong, and it was not your fault. Try again in a moment. If it happens again, tell a "
+                          "moderator this number: {number}", number=number)
 
 
 def _why(refusal: Refusal, language: str) -> str:
@@ -43,7 +49,7 @@ def _why(refusal: Refusal, language: str) -> str:
             return text(language, "{asked} tokens are too many: {limit} are allowed ({rule}). Ask for a shorter piece.",
                         asked=details["asked"], limit=details["limit"], rule=rule)
         case Reason.TOO_MANY_SECONDS:
-            return text(language, "{asked} seconds are too many: {limit} are allowed ({rule}). Ask for a shorter piece.",
+            return text(language, "{asked} s are too many: {limit} are allowed ({rule}). Ask for a shorter piece.",
                         asked=number(float(details["asked"]), language), limit=details["limit"], rule=rule)
         case Reason.NO_AUDIO:
             return text(language, "There is no model here that makes sound from a description, so I cannot do this. Whoever "
@@ -57,12 +63,9 @@ def _why(refusal: Refusal, language: str) -> str:
                           "You may ask for {n} pieces a day ({rule}). The next day begins {when}.",
                           int(details["limit"]), rule=rule, when=midnight())
         case Reason.TAKES_A_DAY:
-            return plural(language,
-                          "You may ask for {limit} takes a day ({rule}), and {n} is left. Ask for no more than that, "
-                          "or wait for the next day, which begins {when}.",
-                          "You may ask for {limit} takes a day ({rule}), and {n} are left. Ask for no more than that, "
-                          "or wait for the next day, which begins {when}.",
-                          int(details["left"]), limit=details["limit"], rule=rule, when=midnight())
+            return text(language, "Of your takes a day ({limit}, {rule}) {left} may still be asked for. Ask for no more than "
+                                  "that, or wait for the next day, which begins {when}.",
+                        left=details["left"], limit=details["limit"], rule=rule, when=midnight())
         case Reason.CHANNEL:
             if not details["channels"]:
                 return text(language, "Pieces cannot be posted in a channel like this one. Use a text channel.")

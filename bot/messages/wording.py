@@ -42,8 +42,13 @@ def number(value: float, language: str, digits: int = 2) -> str:
     return written.replace(".", ",") if language == "de" else written
 
 
+def quoted(said: str, language: str) -> str:
+    """In the quotation marks of a language."""
+    return f"„{said}“" if language == "de" else f"“{said}”"
+
+
 def clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02}"
 
 
 def moment(moment: datetime, style: str) -> str:

@@ -187,7 +187,7 @@ async def test_take_posts_takes_again_where_it_is_asked_for(server: Server) -> N
     assert await said(both) == f"Noch einmal gepostet: 2 Takes von #{job.id}."
     assert len(again(server, job, 2, thread.id)) == 2
     assert len(again(server, job, 2)) == 1
-    assert "Es wird nicht auf dein Kontingent" in await said(await emil.command("take", {"number": f"{job.id}.9"}))
+    assert "lässt sich nicht zeigen" in await said(await emil.command("take", {"number": f"{job.id}.9"}))
     assert "keine Nummer eines Stücks" in await said(await emil.command("take", {"number": "../../etc"}))
     assert "#999999" in await said(await emil.command("take", {"number": "999999"}))
 

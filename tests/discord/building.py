@@ -11,6 +11,7 @@ import soundfile
 
 from bot.jobs.records import Job, JobState, TakeRecord, TakeState
 
+ASKED_AT = datetime.now(UTC)
 FILES = {"midi": "take-1.mid", "sound": "take-1.ogg", "roll": "take-1.png"}
 
 
@@ -18,7 +19,7 @@ def job(**changed: Any) -> Job:
     fields: dict[str, Any] = {
         "id": 12, "guild_id": 1, "channel_id": 2, "thread_id": 3, "owner_id": 4, "language": "en", "kind": "midi",
         "engine": "pocket", "priority": 0, "parent_id": None, "state": JobState.DELIVERING, "attempt": 1, "strikes": 0.0,
-        "alone": False, "failure": None, "outcome": {}, "card_id": None, "created_at": datetime.now(UTC),
+        "alone": False, "failure": None, "outcome": {}, "card_id": None, "created_at": ASKED_AT,
         "started_at": None, "ended_at": None, "takes": (take(),),
         "parameters": {"title": "Clair de lune", "artist": "Debussy", "tokens": 64, "takes": 1, "temperature": 0.9,
                        "seed": 7, "stop_at_end": False}}

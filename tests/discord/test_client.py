@@ -356,10 +356,8 @@ async def test_what_nobody_foresaw_is_one_sentence_with_a_number(
         use = await ben.command("queue")
         content = (await use.answer()).content
         assert use.ephemeral
-    said, counted = content.splitlines()
-    assert "schiefgegangen" in said
-    assert counted == "Es wird nicht auf dein Kontingent angerechnet."
-    number = said.rpartition(" ")[2]
+    assert "schiefgegangen" in content
+    number = content.rpartition(" ")[2]
     assert f"error {number}" in caplog.text
     assert "the inner workings" in caplog.text
     assert "the inner workings" not in content

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 from bot.discord.posts import (
     LONGEST_CONTENT,
+    Post,
     card_nonce,
     file_names,
     holds_take,
     is_card,
+    note_nonce,
     take_nonce,
     take_post,
     thread_name,
@@ -50,7 +53,8 @@ async def test_a_take_is_sound_midi_and_a_described_picture(spool: Spool) -> Non
     assert "20 notes" in str(post.attachments[2].alt_text)
     assert "```" in post.content
     assert "seed:7" in post.content
-    assert post.largest == max(len(file.data) for file in post.attachments)
+    assert post.largest is not None
+    assert len(post.largest.data) == _size(post)
 
 
 async def test_files_can_be_sent_again_after_a_failed_try(spool: Spool) -> None:
@@ -60,11 +64,24 @@ async def test_files_can_be_sent_again_after_a_failed_try(spool: Spool) -> None:
     assert [file.fp.read() for file in post.files()] == [file.data for file in post.attachments]
 
 
+def _size(post: Post) -> int:
+    return max(len(file.data) for file in post.attachments)
+
+
+async def test_a_sound_that_has_to_be_smaller_takes_no_picture_away(spool: Spool) -> None:
+    """Discord found the sound too large; the picture is smaller than that, and larger than what the sound is to become."""
+    picture = b"\x89PNG" * 9000
+    (spool.folder(12) / "take-1.png").write_bytes(picture)
+    post = await take_post(job(), take(), spool, 10 * MIB, sound_limit=20_000)
+    assert picture in [file.data for file in post.attachments]
+    assert len(post.attachments[0].data) <= 20_000
+
+
 async def test_what_does_not_fit_is_made_smaller_or_left_out_and_said(spool: Spool) -> None:
     whole = await take_post(job(), take(), spool, 10 * MIB)
-    smaller = await take_post(job(), take(), spool, int(whole.largest * 0.8))
+    smaller = await take_post(job(), take(), spool, int(_size(whole) * 0.8))
     assert [file.name for file in smaller.attachments] == [file.name for file in whole.attachments]
-    assert smaller.largest <= whole.largest * 0.8
+    assert _size(smaller) <= _size(whole) * 0.8
     assert smaller.content == whole.content
     least = await take_post(job(), take(), spool, 100)
     assert [Path(file.name).suffix for file in least.attachments] == [".mid"]
@@ -110,27 +127,40 @@ def test_a_long_name_keeps_the_number() -> None:
     st.integers(1, 2**31 - 1), st.integers(1, 16), st.integers(1, 2**31 - 1), st.integers(1, 16),
     st.none() | st.integers(1, 2**63))
 def test_nonces_tell_everything_apart(one: int, take_one: int, other: int, take_other: int, card: int | None) -> None:
-    assert len(take_nonce(one, take_one)) <= 25
-    assert len(card_nonce(one, card)) <= 25
-    assert (take_nonce(one, take_one) == take_nonce(other, take_other)) == ((one, take_one) == (other, take_other))
-    assert take_nonce(one, take_one) != card_nonce(other, card)
+    first, second = job(id=one), job(id=other)
+    assert len(take_nonce(first, take_one)) <= 25
+    assert (take_nonce(first, take_one) == take_nonce(second, take_other)) == ((one, take_one) == (other, take_other))
+    assert take_nonce(first, take_one) != card_nonce(second, card)
+
+
+def test_a_nonce_fits_for_ever() -> None:
+    """With the largest of Discord's ids, and sixty million jobs."""
+    assert len(card_nonce(job(id=60_000_000), 2**63 - 1)) <= 25
+
+
+@given(st.integers(1, 59_999_999))
+def test_the_same_number_in_another_ledger_has_other_nonces(microseconds: int) -> None:
+    other = job(created_at=job().created_at + timedelta(microseconds=microseconds))
+    assert take_nonce(job(), 1) != take_nonce(other, 1)
+    assert card_nonce(job(), None) != card_nonce(other, None)
+    assert note_nonce(job()) != note_nonce(other)
 
 
 def test_a_take_is_known_by_its_nonce_or_its_files() -> None:
-    assert holds_take(message(nonce=take_nonce(12, 1)), 12, 1)
-    assert holds_take(message("x.ogg", "clair-de-lune-12-take-1.mid"), 12, 1)
+    assert holds_take(message(nonce=take_nonce(job(), 1)), job(), 1)
+    assert holds_take(message("x.ogg", "clair-de-lune-12-take-1.mid"), job(), 1)
     for file in ("a-12-take-1.mid", "a-12-take-1-3-take-11.mid", "12-take-1.mid.exe"):
-        assert not holds_take(message(file), 2, 1)
-        assert not holds_take(message(file), 3, 1)
-    assert not holds_take(message("a-12-take-1.mid"), 12, 2)
-    assert not holds_take(message(nonce=take_nonce(12, 1)), 12, 2)
+        assert not holds_take(message(file), job(id=2), 1)
+        assert not holds_take(message(file), job(id=3), 1)
+    assert not holds_take(message("a-12-take-1.mid"), job(), 2)
+    assert not holds_take(message(nonce=take_nonce(job(), 1)), job(), 2)
 
 
 def test_a_card_is_known_by_its_first_line() -> None:
     from bot.messages import pieces
 
     for name in ("Clair de lune", "x · #13 · <@4>"):
-        card = pieces.card(job(parameters={**job().parameters, "title": name}), 1, None, (), "de")
+        card = pieces.card(job(parameters={**job().parameters, "title": name}), None, (), "de")
         assert is_card(message(content=card), 12)
         assert not is_card(message(content=card), 13)
     assert not is_card(message("a-12-take-1.mid", content="a · #12 · b"), 12)

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import event, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.pool import Pool
 
 from bot.jobs.changes import Changes
-from bot.jobs.database import LedgerError
+from bot.jobs.database import MIGRATIONS, LedgerError
 from bot.jobs.ledger import Ledger
 from bot.jobs.records import JobState
 from bot.jobs.tables import Base
@@ -157,6 +159,25 @@ async def test_a_damaged_file_is_named_and_kept(sqlite_url: str, spoil: str) -> 
     assert str(path) in said
     assert "restore a backup" in said
     assert path.read_bytes() == spoilt
+
+
+async def test_a_ledger_of_the_first_schema_is_brought_to_the_newest_with_its_jobs(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text(
+            "INSERT INTO jobs (guild_id, channel_id, thread_id, owner_id, language, kind, engine, parameters, inputs, "
+            "priority, state, attempt, strikes, alone, outcome, told, created_at) VALUES (1, 2, 3, 4, 'de', 'midi', 'pocket', "
+            """'{"title": "x", "takes": 1, "seed": 1}', '{}', 0, 'done', 1, 0, 0, '{}', 1, '2026-01-01 00:00:00')"""))
+    engine.dispose()
+    ledger = await opened(f"sqlite:///{path}")
+    job, = await ledger.jobs()
+    assert (job.thread_id, job.private) == (3, None)  # nobody knows what kind of thread it is
+    await ledger.close()
 
 
 async def test_a_newer_schema_is_left_to_a_newer_kapelle(sqlite_url: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.jobs.limits import NAMES, NUMBERS, Limits, effective
+from bot.jobs.limits import NAMES, NUMBERS, RANGES, Limits, effective
 
 VALUES = st.none() | st.integers(0, 5)
 LIMITS = st.builds(Limits, **dict.fromkeys(NUMBERS, VALUES), channels=st.none() | st.sets(st.integers(1, 5)).map(
@@ -65,3 +68,13 @@ def test_of_equal_limits_the_nearest_is_named() -> None:
     union = {"role:1": Limits(channels=(1,)), "role:2": Limits(channels=(2, 3))}
     assert effective(Limits(), union, [1, 2], 7) == (Limits(channels=(1, 2, 3)), {"channels": "role:2"})
     assert set(NAMES) == {*NUMBERS, "channels"}
+
+
+def test_the_ranges_are_those_that_moderators_read() -> None:
+    """Every number of the table in docs/moderators.md."""
+    said = (Path(__file__).parents[2] / "docs" / "moderators.md").read_text(encoding="utf-8")
+    for name, words in (("takes", "takes in one piece"), ("tokens", r"tokens \(length\)"), ("seconds", "seconds of sound"),
+                        ("jobs_at_once", "pieces at a time"), ("jobs_a_day", "pieces a day"), ("takes_a_day", "takes a day")):
+        found = re.search(rf"^\| {words} \| (\d+) to (\d+) ", said, re.MULTILINE)
+        assert found, name
+        assert (int(found[1]), int(found[2])) == (RANGES[name].start, RANGES[name].stop - 1)

@@ -40,23 +40,26 @@ async def test_limits_are_kept_by_scope_and_noted(ledger: Ledger, moderation: Mo
     await moderation.set_limit(TEACHER, "guild", "takes", 4)
     await moderation.set_limit(TEACHER, "guild", "takes", 2)
     await moderation.set_limit(TEACHER, "guild", "takes", 2)  # changes nothing
-    await moderation.set_limit(TEACHER, f"channel:{CHANNEL}", "tokens", 0)
+    await moderation.set_limit(TEACHER, f"channel:{CHANNEL}", "tokens", 64)
     await moderation.set_limit(TEACHER, "role:5", "channels", (CHANNEL + 1, CHANNEL, CHANNEL))
     assert await moderation.limits(TEACHER) == {
-        "guild": Limits(takes=2), f"channel:{CHANNEL}": Limits(tokens=0), "role:5": Limits(channels=(CHANNEL, CHANNEL + 1))}
+        "guild": Limits(takes=2), f"channel:{CHANNEL}": Limits(tokens=64), "role:5": Limits(channels=(CHANNEL, CHANNEL + 1))}
     await moderation.set_limit(TEACHER, "guild", "takes", None)
     await moderation.set_limit(TEACHER, "guild", "takes", None)
     assert "guild" not in await moderation.limits(TEACHER)
     assert await moderation.limits(STRANGER) == {}
     assert await told(moderation) == [
         ("limit", {"scope": scope, "name": name, "before": before, "after": after}) for scope, name, before, after in (
-            ("guild", "takes", None, 4), ("guild", "takes", 4, 2), (f"channel:{CHANNEL}", "tokens", None, 0),
+            ("guild", "takes", None, 4), ("guild", "takes", 4, 2), (f"channel:{CHANNEL}", "tokens", None, 64),
             ("role:5", "channels", None, [CHANNEL, CHANNEL + 1]), ("guild", "takes", 2, None))]
 
 
 @pytest.mark.parametrize(("scope", "name", "value"), [
     ("server", "takes", 1), ("role:", "takes", 1), ("role:x", "takes", 1), ("role:5\n", "takes", 1), ("role:٣", "takes", 1),
-    ("guild", "wishes", 1), ("guild", "takes", -1), ("guild", "takes", True), ("guild", "takes", 10**30),
+    ("guild", "wishes", 1), ("guild", "takes", -1),
+    ("guild", "takes", 0), ("guild", "takes", 17), ("guild", "tokens", 31), ("guild", "tokens", 2049),
+    ("guild", "seconds", 0), ("guild", "seconds", 121), ("guild", "jobs_at_once", 0), ("guild", "jobs_at_once", 99_999),
+    ("guild", "jobs_a_day", 10_001), ("guild", "takes_a_day", 100_001), ("guild", "takes", True), ("guild", "takes", 10**30),
     ("guild", "takes", (1,)), ("guild", "channels", 5), ("guild", "channels", (0,)), ("guild", "channels", (2**63,)),
     ("channel:5", "channels", (5,))])
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -158,14 +161,14 @@ async def test_the_list_of_words_has_an_end(moderation: Moderation, monkeypatch:
 
 async def test_the_audit_log_has_pages_of_its_own_guild(moderation: Moderation, clock: Clock) -> None:
     assert await moderation.audit(TEACHER, 1) == ([], 1)
-    for number in range(12):
+    for number in range(1, 13):
         clock.move(minutes=1)
         await moderation.set_limit(TEACHER, "guild", "takes", number)
     newest, pages = await moderation.audit(TEACHER, 1)
     assert (len(newest), pages) == (10, 2)
-    assert (newest[0].at, newest[0].details["after"]) == (clock(), 11)
+    assert (newest[0].at, newest[0].details["after"]) == (clock(), 12)
     oldest, _ = await moderation.audit(TEACHER, 10**20)
-    assert [entry.details["after"] for entry in oldest] == [1, 0]
+    assert [entry.details["after"] for entry in oldest] == [2, 1]
     assert await moderation.audit(STRANGER, 1) == ([], 1)
 
 

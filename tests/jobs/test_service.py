@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from bot.jobs.ledger import Ledger
 from bot.jobs.limits import Limits
 from bot.jobs.moderation import Moderation
-from bot.jobs.records import JobState, Member, Place, TakeState
+from bot.jobs.records import JobState, Member, Place, Sight, TakeState
 from bot.jobs.refusals import Failure, Reason
 from bot.jobs.tables import Base
 from tests.jobs.building import ANNA, BEN, CHANNEL, GUILD, STRANGER, TEACHER, Clock, ask, heard, refused, service_of
@@ -218,16 +219,84 @@ async def test_jobs_of_a_paused_guild_hold_up_nobody(ledger: Ledger, moderation:
     assert (await ledger.line()).paused == set()
 
 
+def sight(member: Member, here: int | None = None, threads: frozenset[int] = frozenset()) -> Sight:
+    """Of a member who sees the usual channel."""
+    return Sight(member, here, frozenset({CHANNEL}), threads)
+
+
+PLACES = {
+    "in the channel": Place(CHANNEL), "in a channel that is not seen": Place(CHANNEL + 5),
+    "in a public thread": Place(CHANNEL, 21, private=False), "in a private thread": Place(CHANNEL, 22, private=True),
+    "in a thread that nobody knows": Place(CHANNEL, 23, private=None),
+    "in one that is known to be public now": Place(CHANNEL, 24, private=None),
+    "in a public thread of a channel that is not seen": Place(CHANNEL + 5, 25, private=False),
+}
+OPEN = {"in the channel", "in a public thread", "in one that is known to be public now"}
+
+
+@pytest.mark.parametrize(("who", "here", "seen"), [
+    (ANNA, None, set(PLACES)), (TEACHER, None, set(PLACES)), (BEN, None, OPEN), (BEN, 22, {*OPEN, "in a private thread"}),
+    (BEN, 23, {*OPEN, "in a thread that nobody knows"})])
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_who_sees_what_is_the_same_for_a_piece_and_for_the_history(
+        ledger: Ledger, who: Member, here: int | None, seen: set[str]) -> None:
+    service = service_of(ledger)
+    asked = {(await service.submit("midi", "pocket", {"title": name}, ANNA, place)).job.id: name
+             for name, place in PLACES.items()}
+    own = sight(who, here, frozenset({24}))
+    jobs, pages = await service.history(own, whole_class=True, page=1, per_page=3)
+    assert pages == math.ceil(len(seen) / 3)
+    jobs = [job for page in range(pages) for job in (
+        await service.history(own, whole_class=True, page=page + 1, per_page=3))[0]]
+    assert {asked[job.id] for job in jobs} == seen
+    assert {asked[job.id] for job in await ledger.jobs() if own.sees(job)} == seen
+
+
+async def test_a_piece_that_was_partly_posted_gives_back_the_rest(ledger: Ledger) -> None:
+    service = service_of(ledger)
+    job = (await ask(service, takes=3)).job
+    running = await ledger.mark_running(job.id)
+    assert running is not None
+    for number in (1, 2):
+        await ledger.take_made(job.id, running.attempt, number, {"midi": "x.mid"}, 1.0, 5)
+    await ledger.take_posted(job.id, 1, 77)
+    await ledger.fail(job.id, Failure.CRASHED)
+    quota = await service.quota(ANNA, CHANNEL)
+    assert (quota.jobs_today, quota.takes_today) == (1, 1)
+    other = (await ask(service, takes=3)).job
+    running = await ledger.mark_running(other.id)
+    assert running is not None
+    await ledger.take_made(other.id, running.attempt, 1, {"midi": "x.mid"}, 1.0, 5)
+    await ledger.take_posted(other.id, 1, 78)
+    await ledger.requeue(other.id)  # the worker died
+    await service.cancel(other.id, ANNA)
+    quota = await service.quota(ANNA, CHANNEL)
+    assert (quota.jobs_today, quota.takes_today) == (2, 2)
+
+
+async def test_deleting_what_was_made_does_not_bring_the_next_piece_forward(ledger: Ledger, clock: Clock) -> None:
+    service = service_of(ledger)
+    first = (await ask(service)).job
+    await ledger.mark_running(first.id)
+    await ledger.fail(first.id, Failure.REFUSED)
+    clock.move(minutes=1)
+    anna, ben = (await ask(service)).job, (await ask(service, BEN)).job
+    assert [(await service.mine(member))[0].place for member in (ANNA, BEN)] == [2, 1]
+    await service.delete(first.id, ANNA)
+    assert [(await service.mine(member))[0].place for member in (ANNA, BEN)] == [2, 1]
+    assert anna.id < ben.id
+
+
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_history_has_pages_and_stays_in_its_guild(ledger: Ledger) -> None:
     service = service_of(ledger)
-    assert await service.history(ANNA, whole_class=True, page=1) == ([], 1)
+    assert await service.history(sight(ANNA), whole_class=True, page=1) == ([], 1)
     await ask(service, STRANGER)
     annas = [(await ask(service)).job.id for _ in range(5)]
     bens = (await ask(service, BEN)).job.id
 
     async def page(number: int, whole_class: bool) -> tuple[list[int], int]:
-        jobs, pages = await service.history(ANNA, whole_class=whole_class, page=number, per_page=2)
+        jobs, pages = await service.history(sight(ANNA), whole_class=whole_class, page=number, per_page=2)
         return [job.id for job in jobs], pages
 
     assert await page(1, True) == ([bens, annas[4]], 3)
@@ -391,3 +460,28 @@ async def test_a_full_disk_takes_no_jobs(ledger: Ledger) -> None:
     assert (await refused(ask(service))).reason is Reason.FULL_DISK
     assert await ledger.count() == 0
     assert (await service.quota(ANNA, CHANNEL)).jobs_today == 0
+
+
+async def test_a_second_tap_is_no_second_piece(ledger: Ledger, clock: Clock) -> None:
+    service = service_of(ledger)
+    parent = (await ask(service)).job
+
+    async def tap(**changed: Any) -> int:
+        parameters = {**{name: value for name, value in parent.parameters.items() if name != "seed"}, **changed}
+        return (await service.submit("midi", "pocket", parameters, ANNA, Place(CHANNEL), parent_id=parent.id, once=True)).job.id
+
+    first = await tap()
+    clock.move(seconds=2)
+    assert await tap() == first
+    assert (await service.quota(ANNA, CHANNEL)).jobs_today == 2
+    assert await tap(temperature=0.5) != first  # something else
+    clock.move(seconds=6)
+    assert await tap() != first  # meant
+
+
+async def test_a_pause_is_told_with_the_place(ledger: Ledger, moderation: Moderation) -> None:
+    service = service_of(ledger)
+    await ask(service)
+    assert [queued.paused for queued in await service.mine(ANNA)] == [False]
+    await moderation.pause(TEACHER)
+    assert [queued.paused for queued in await service.mine(ANNA)] == [True]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from babel.messages.pofile import read_po
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,8 @@ from bot.jobs.refusals import Failure, Reason, Refusal
 from bot.jobs.texts import visible
 from bot.messages import answers, moderators, pieces, refusals, wording
 from bot.messages.escaping import copyable, plain
-from bot.messages.languages import LANGUAGES
+from bot.messages.languages import FOLDER, LANGUAGES
+from bot.messages.wording import clock
 from models.errors import InputError
 from models.interface.midi import ComposeRequest
 
@@ -120,8 +122,8 @@ def test_parameters_are_one_block_whatever_was_asked_for(title: str, artist: str
 def test_a_card_follows_its_job_to_the_end(language: str) -> None:
     waiting = job(state=JobState.QUEUED, takes=(take(1, state=TakeState.PENDING),))
     said = {
-        "queued": pieces.card(waiting, 3, Estimate(100, 200), (), language),
-        **{state.value: pieces.card(job(state=state), None, None, (0.5, 0.25), language)
+        "queued": pieces.card(waiting, Queued(waiting, 3, Estimate(100, 200)), (), language),
+        **{state.value: pieces.card(job(state=state), None, (0.5, 0.25), language)
            for state in JobState if state is not JobState.QUEUED}}
     assert len(set(said.values())) == len(JobState)
     assert all("**Clair de lune \\- Debussy** · #12 · <@4>" in card for card in said.values())
@@ -141,31 +143,90 @@ def test_waiting_times_are_ranges(wait: Estimate, said: str) -> None:
 @languages
 def test_a_card_says_which_takes_are_missing(language: str) -> None:
     takes = (take(1, state=TakeState.EMPTY), take(2, state=TakeState.LOST), take(3))
-    said = pieces.card(job(takes=takes), None, None, (), language).splitlines()
+    said = pieces.card(job(takes=takes), None, (), language).splitlines()
     assert "1" in said[-2]
     assert "`/take 12`" in said[-1]
-    assert len(pieces.card(job(), None, None, (), language).splitlines()) == 3
+    assert len(pieces.card(job(), None, (), language).splitlines()) == 3
 
 
-def test_a_caption_tells_take_length_notes_match_and_licence() -> None:
-    caption = pieces.take_caption(
-        job(outcome={"matched_title": "Clair de lune --- Claude Debussy", "matched_score": 95.4}), take(2), "de")
-    assert caption.splitlines() == [
+def test_a_caption_tells_take_length_notes_and_licence_and_the_card_the_match() -> None:
+    matched = job(outcome={"matched_title": "Clair de lune --- Claude Debussy", "matched_score": 95.4})
+    assert pieces.take_caption(matched, take(2), "de").splitlines() == [
         r"**Take 2 von 2** · Clair de lune \- Debussy · 1:03 · 170 Noten",
-        r"Am nächsten kommt unter den Titeln, die ich kenne: Clair de lune \- Claude Debussy (95 von 100)",
         "-# Komponiert vom Modell „pocket“, das von freier Musik gelernt hat."]
+    assert pieces.card(matched, None, (), "de").splitlines()[-1] == (
+        r"Am nächsten kommt unter den Titeln, die ich kenne: Clair de lune \- Claude Debussy (95 von 100)")
+
+
+@pytest.mark.parametrize("seconds", [3.4, 3.6, 59.7, 60.0])
+def test_a_length_is_the_same_wherever_it_stands(seconds: float) -> None:
+    said = pieces.take_caption(job(), take(1, seconds=seconds), "en")
+    assert f"· {clock(seconds)} ·" in said
+    assert clock(seconds) == f"{round(seconds) // 60}:{round(seconds) % 60:02}"
+
+
+@pytest.mark.parametrize(("n", "said"), [(0, "0 Noten"), (1, "1 Note"), (2, "2 Noten")])
+def test_notes_are_counted_properly(n: int, said: str) -> None:
+    assert pieces.take_caption(job(), take(1, notes=n), "de").splitlines()[0].endswith(said)
+
+
+@languages
+def test_nothing_counts_units_that_may_be_one_without_a_plural(language: str) -> None:
+    """A number before a noun in the plural is right for one only by `plural`; units are abbreviated instead."""
+    nouns = {"en": "seconds|notes|takes|pieces|files", "de": "Sekunden|Noten|Takes|Stücke|Dateien"}[language]
+    fixed = {"limit", "most", "asked", "tokens"}  # bounds, and what is above one: never 1
+    for entry in read_po((FOLDER / language / "LC_MESSAGES" / "kapelle.po").open("rb")):
+        if entry.id and isinstance(entry.id, str):
+            for found in re.finditer(rf"\{{(\w+)\}} (?:{nouns})\b", str(entry.string)):
+                assert found[1] in fixed, entry.string
+
+
+def test_german_sentences_have_german_quotation_marks() -> None:
+    for entry in read_po((FOLDER / "de" / "LC_MESSAGES" / "kapelle.po").open("rb")):
+        for said in [entry.string] if isinstance(entry.string, str) else entry.string or ():
+            assert "”" not in said
+            assert said.count("„") == said.count("“"), said
+    assert wording.quoted("x", "de") == "„x“"
+
+
+@pytest.mark.parametrize(("thread_id", "files", "said"), [
+    (None, {}, "The channel is gone"), (3, {}, "The thread was deleted. Nothing was made of it."),
+    (3, {"midi": "x"}, "The thread was deleted. 2 takes are kept: `/take 12` shows them.")])
+def test_what_is_kept_of_a_piece_without_a_thread(thread_id: int | None, files: dict[str, str], said: str) -> None:
+    lost = job(state=JobState.FAILED, failure="thread_gone", thread_id=thread_id,
+               takes=(take(1, files=files, state=TakeState.MADE), take(2, files=files, state=TakeState.MADE)))
+    assert said in pieces.failure(lost, "en")
+    one = replace(lost, takes=lost.takes[:1])
+    assert ("1 take is kept: `/take 12` shows it." in pieces.failure(one, "en")) == bool(files)
+
+
+@languages
+@pytest.mark.parametrize("code", ["thread_gone", "forbidden", "turned_down", "too_many_threads", "lost"])
+@pytest.mark.parametrize("private", [True, False])
+def test_nothing_is_said_to_be_kept_where_nothing_was_made(code: str, private: bool, language: str) -> None:
+    empty = job(state=JobState.FAILED, failure=code, private=private, takes=(take(1, files={}, state=TakeState.PENDING),))
+    assert "/take" not in pieces.failure(empty, language)
+
+
+def test_a_pause_is_said_in_queue_and_card() -> None:
+    waiting = job(state=JobState.QUEUED)
+    for said in (pieces.card(waiting, Queued(waiting, 2, None, True), (), "en"),
+                 answers.queue([Queued(waiting, 2, None, True)], "en")):
+        assert "paused" in said
+    assert "paused" not in pieces.card(waiting, Queued(waiting, 2, None), (), "en")
     assert "terms" in pieces.take_caption(job(engine="la-composer"), take(1), "en")
 
 
 def test_notices_of_engines_are_said_in_german() -> None:
     from models.music.titles.matching import TitleMatch, in_words
     low = in_words(TitleMatch(1, "Nocturne --- Chopin", 62.5))
-    for notice in (low, in_words(None), f"{low}, so the piece is improvised", f"{in_words(None)}, so the piece is improvised",
+    none = in_words(TitleMatch(1, "x", 0.0))
+    for notice in (low, none, f"{low}, so the piece is improvised", f"{none}, so the piece is improvised",
                    "there is no title database, so the title has no effect and the piece is improvised; run `x`"):
-        said = pieces.card(job(outcome={"notices": [notice]}), None, None, (), "de")
+        said = pieces.card(job(outcome={"notices": [notice]}), None, (), "de")
         assert "Titel" in said.splitlines()[-1]
         assert "title" not in said
-        assert ("62,5" in said) == (notice.startswith(low))
+        assert ("62 von 100" in said) == (notice.startswith(low))
 
 
 @settings(max_examples=25)
@@ -176,7 +237,7 @@ def test_cards_and_captions_fit_whatever_fills_them(title: str, artist: str, not
         for state in JobState:
             one = named(title, artist, outcome=outcome, state=state, failure="refused", engine=title or "x", owner_id=HUGE,
                         takes=tuple(take(number, state=TakeState.LOST) for number in range(1, 17)))
-            assert len(pieces.card(one, HUGE, Estimate(0, 1e9), (2.0, -1.0), language)) <= 2000
+            assert len(pieces.card(one, Queued(one, HUGE, Estimate(0, 1e9)), (2.0, -1.0), language)) <= 2000
             caption = pieces.take_caption(one, take(16, seconds=1e9, notes=HUGE), language)
             assert len(caption) + 1 + len(pieces.parameters(one)) <= 2000
             assert "@everyone" not in caption
@@ -185,7 +246,7 @@ def test_cards_and_captions_fit_whatever_fills_them(title: str, artist: str, not
 def test_a_caption_leaves_room_for_parameters() -> None:
     worst = named("*" * 80, "*" * 80, outcome={"notices": ("*" * 4000,) * 9}, engine="x" * 40)
     for language in LANGUAGES:
-        assert 1000 < len(pieces.take_caption(worst, take(1), language)) < 2000 - len(pieces.parameters(worst))
+        assert len(pieces.take_caption(worst, take(1), language)) < 2000 - len(pieces.parameters(worst))
 
 
 # Refusals and failures
@@ -212,10 +273,13 @@ DETAILS: dict[Reason, dict[str, Any]] = {
 def test_every_refusal_says_why_and_whether_it_counts(reason: Reason, language: str) -> None:
     refusal = Refusal(reason, **DETAILS.get(reason, {}))
     said = refusals.refusal(refusal, language)
-    why, counted = said.splitlines()
+    why, *counted = said.splitlines()
     assert len(why) > 25
-    assert counted == {
-        "en": "It does not count against your quota.", "de": "Es wird nicht auf dein Kontingent angerechnet."}[language]
+    if reason in refusals._OF_A_PIECE:
+        assert counted == [{"en": "It does not count against your quota.",
+                            "de": "Es wird nicht auf dein Kontingent angerechnet."}[language]]
+    else:  # nothing could count
+        assert counted == []
     assert len(said) <= 2000
     assert "@everyone" not in said
     charged = refusals.refusal(Refusal(reason, charged=True, **DETAILS.get(reason, {})), language)
@@ -235,7 +299,7 @@ def test_refusals_name_rule_numbers_and_names() -> None:
     assert "16 Takes sind zu viele: 4 sind erlaubt (für <@&77>)" in said(Reason.TOO_MANY_TAKES)
     assert "512 sind erlaubt (in <#78>)" in said(Reason.TOO_MANY_TOKENS)
     assert "3 Stücke gleichzeitig haben (auf diesem Rechner)" in said(Reason.TOO_MANY_AT_ONCE)
-    assert "40 Takes pro Tag wünschen (auf diesem Server), 2 sind" in said(Reason.TAKES_A_DAY)
+    assert "Takes pro Tag (40, auf diesem Server) kannst du dir noch 2" in said(Reason.TAKES_A_DAY)
     assert re.search(r"<t:\d+:R>", said(Reason.JOBS_A_DAY))
     assert "<#5>, <#6>" in said(Reason.CHANNEL)
     assert "Textkanal" in refusals.refusal(Refusal(Reason.CHANNEL, channels=()), "de")
@@ -281,7 +345,7 @@ def test_every_failure_says_why_and_whether_it_counts(code: Failure, language: s
     assert counts == (code is Failure.REFUSED)
     assert len(said) < 1000
     assert said != pieces.failure(replace(failed, failure="unheard of"), language)
-    assert said in pieces.card(failed, None, None, (), language)
+    assert said in pieces.card(failed, None, (), language)
 
 
 # Lists and moderators

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from models.interface.midi import ComposeRequest, Plan, Take
 from models.music.attributes import METRES, Attributes
 from models.music.score.measures import channels, estimate_key
 from models.music.score.notes import Metre, Score, Tempo
-from models.music.titles.matching import in_words
 from models.music.vocabulary.carried_on import CarriedOn, read_carried_on
 from models.music.vocabulary.los_angeles import START, TIME_STEP_MS, decode, prime_seconds
 
@@ -88,13 +88,13 @@ class PocketEngine:
         used = "title" in sources.values()
         return Plan(
             request=request, engine=self.name,
-            matched_title=best.title if best else None, matched_score=best.score if best else None,
+            matched_title=best.title if best and used else None, matched_score=best.score if best and used else None,
             attributes=attributes, sources=sources | dict.fromkeys(drawn, "drawn"),
             steering=Steering(
                 notes=notes, attributes=replace(attributes, forms=heard), allowed=allowed, required=required,
                 key_strength=self._key_strength, beat_strength=self._beat_strength, may_end=request.stop_at_end,
                 given=given),
-            notices=faults + (() if used and best is not None and not best.low else (in_words(best, used=used),)))
+            notices=faults + (() if request.continuation or used else _unknown(request, sources)))
 
     def sequences(self, plan: Plan) -> list[Sequence]:
         request, steering = plan.request, plan.steering
@@ -134,6 +134,15 @@ def complete(attributes: Attributes, seed: int) -> tuple[Attributes, tuple[str, 
         tonic=tonic if attributes.tonic is None else attributes.tonic, mode=attributes.mode or mode,
         metre=attributes.metre or metre, tempo_bpm=steady(attributes.tempo_bpm or tempo),
     ), tuple(name for name, missing in drawn.items() if missing)
+
+
+def _unknown(request: ComposeRequest, sources: Mapping[str, str]) -> tuple[str, ...]:
+    """What to say where a title was meant that is not known; nothing where the request describes the music instead."""
+    if not request.title.strip() or any(source == "stated" and name != "composer" for name, source in sources.items()):
+        return ()
+    if "composer" in sources:
+        return (f"no known piece is called that, so this one is new, in the style of {request.artist.strip()}",)
+    return ("no known piece is called that, so this one is all new",)
 
 
 def as_heard(piece: CarriedOn, stated: Attributes) -> Attributes:

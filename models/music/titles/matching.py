@@ -55,15 +55,12 @@ def query_of(title: str, artist: str) -> str:
     return SEPARATOR.join(given)
 
 
-def in_words(match: TitleMatch | None, *, used: bool = True) -> str:
-    """A sentence about the best match, which says so when it is probably not the song that was meant, or not used."""
-    if match is None or match.score <= 0:
+def in_words(match: TitleMatch) -> str:
+    """A sentence about a low match: it is probably not the song that was meant."""
+    if match.score <= 0:
         return "no known title resembles the request"
-    if match.low:
-        return (f"no close match: the nearest title is {match.title!r} with {match.score:.1f} of 100, "
-                "probably not the song that was meant")
-    matched = f"matched {match.title!r} with {match.score:.1f} of 100"
-    return matched if used else f"{matched}, but nothing of it was used: the request itself says what is wanted"
+    return (f"no close match: the nearest title is “{' - '.join(match.title.split(SEPARATOR))}” with {match.score:.0f} of 100, "
+            "probably not the song that was meant")
 
 
 class TitleIndex:

@@ -87,13 +87,24 @@ def test_a_known_song_by_its_composers_surname_lends_what_is_known_of_it() -> No
     assert plan.notices == ()
 
 
-@pytest.mark.parametrize(("title", "artist"), [("Nocturne", "Chopin"), ("Nocturne", "")])
-def test_a_title_that_was_matched_and_not_used_is_said_so(title: str, artist: str) -> None:
+@pytest.mark.parametrize(("title", "artist"), [
+    ("Nocturne", "Chopin"), ("Nocturne", ""), ("a sad song for flute", ""), ("Jazz in D minor", ""), ("", "Chopin")])
+def test_what_describes_music_is_not_looked_for_among_titles(title: str, artist: str) -> None:
     plan = engine().plan(request(title, artist))
     assert "title" not in plan.sources.values()
-    [notice] = plan.notices
-    assert str(plan.matched_title) in notice
-    assert "nothing of it was used" in notice
+    assert (plan.matched_title, plan.notices) == (None, ())
+
+
+@pytest.mark.parametrize(("title", "artist", "said"), [
+    ("Clair de lune", "Debussy", "new, in the style of Debussy"),
+    ("Clair de lune", "Claude Debussy", "style of Claude Debussy"),
+    ("Bohemian Rhapsody", "Queen", "all new")])
+def test_a_title_that_is_not_known_is_said_once_and_kindly(title: str, artist: str, said: str) -> None:
+    plan = engine().plan(request(title, artist))
+    notice, = plan.notices
+    assert said in notice
+    assert "nearest" not in notice
+    assert plan.matched_title is None
 
 
 @pytest.mark.parametrize(("tokens", "notes"), [(32, 10), (33, 11), (96, 32), (200, 66)])

@@ -59,9 +59,8 @@ def test_a_shared_word_alone_is_a_low_score_and_said_so() -> None:
     best = TitleIndex(SONGS).match("Night of the living dead soldiers", "")[0]
     assert best.score < LOW_SCORE
     assert "no close match" in in_words(best)
-    assert "no close match" not in in_words(TitleIndex(SONGS).match("Silent Night")[0])
+    assert "“Stille Nacht - Franz Gruber” with 86 of 100" in in_words(TitleMatch(0, "Stille Nacht --- Franz Gruber", 85.5))
     assert "no known title" in in_words(TitleMatch(0, "x", 0.0))
-    assert "no known title" in in_words(None)
 
 
 @pytest.mark.parametrize(("title", "artist", "entry"), [
@@ -74,7 +73,6 @@ def test_a_title_with_its_composers_surname_is_no_chance_match(title: str, artis
     [match] = TitleIndex([entry]).match(title, artist)
     assert match.score < LOW_SCORE
     assert not match.low
-    assert in_words(match).startswith("matched ")
 
 
 @pytest.mark.parametrize(("title", "artist", "entry"), [
@@ -89,13 +87,6 @@ def test_a_title_or_a_composer_alone_stays_a_chance_match(title: str, artist: st
     [match] = TitleIndex([entry]).match(title, artist)
     assert match.low is (match.score < LOW_SCORE)
     assert not match.named
-
-
-def test_what_was_matched_and_not_used_is_said_to_be() -> None:
-    match = TitleIndex(SONGS).match("Silent Night")[0]
-    assert in_words(match, used=False) == (
-        "matched 'Silent Night --- Franz Gruber' with 90.0 of 100, but nothing of it was used: "
-        "the request itself says what is wanted")
 
 
 @pytest.mark.parametrize(("title", "artist"), [("", ""), ("  ", "\t\n")])
