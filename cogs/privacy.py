@@ -13,6 +13,7 @@ from discord.app_commands import locale_str as _
 from discord.ext import commands
 
 from bot.discord.asking import acknowledge, answer
+from bot.discord.bundle import with_attached
 from bot.discord.buttons import OF_PRIVACY
 from bot.discord.errors import AnsweringView, answering
 from bot.discord.people import member_of
@@ -59,8 +60,11 @@ class PrivacyButton(ui.DynamicItem[ui.Button[Any]], template=OF_PRIVACY):
         application = interaction.client.application
         member = await member_of(interaction, application.moderation)
         kept = json.dumps(await application.jobs.export(member), ensure_ascii=False, indent=1)
+        jobs = [job for job in await application.ledger.jobs(owner_id=member.user_id, with_takes=False) if job.inputs]
+        packed = await with_attached(EXPORT, kept.encode(), jobs, application.spool, interaction.filesize_limit)
         await interaction.edit_original_response(
-            content=answers.exported(member.language), attachments=[discord.File(io.BytesIO(kept.encode()), EXPORT)])
+            content=answers.exported(packed.left_out, member.language),
+            attachments=[discord.File(io.BytesIO(packed.contents), packed.name)])
 
     async def _forget(self, interaction: Interaction[KapelleBot]) -> None:
         language = language_of(interaction.locale)
@@ -69,7 +73,9 @@ class PrivacyButton(ui.DynamicItem[ui.Button[Any]], template=OF_PRIVACY):
     async def _erase(self, interaction: Interaction[KapelleBot]) -> None:
         application = interaction.client.application
         member = await member_of(interaction, application.moderation)
-        await answer(interaction, answers.forgotten(await application.jobs.forget(member), member.language))
+        removed = await application.jobs.forget(member)
+        await answer(interaction, answers.forgotten(len(removed), member.language))
+        interaction.client.take_down(removed)
 
 
 def _buttons(language: str, *actions: str) -> ui.View:

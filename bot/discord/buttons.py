@@ -7,24 +7,20 @@ belongs to as its parent.
 from __future__ import annotations
 
 import io
-import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import discord
 from discord import ui
 
-from bot.discord import modals
+from bot.discord import modals, removal
 from bot.discord.asking import acknowledge, answer, ask
 from bot.discord.bundle import bundle
 from bot.discord.errors import AnsweringView, answering
 from bot.discord.people import place_of, pressed
-from bot.discord.retry import patiently, reason
-from bot.discord.threads import ARCHIVED, take_from_archive
 from bot.discord.uploads import carried_on, inputs_of
 from bot.jobs.records import Job, TakeState
 from bot.jobs.refusals import Reason, Refusal
@@ -49,10 +45,6 @@ _OURS = "|".join(re.sub(r"\?P<\w+>", "?:", template) for template in (
     OF_A_JOB, OF_A_CHOICE, OF_A_PROMPT, OF_A_PAGE, OF_PRIVACY))
 
 CARRIED_ON_S, LEAST_CARRIED_ON_S = 10.0, 1.0  # of sound that come to a take
-PATIENCE_S = 20.0  # with each message that is deleted: somebody waits for it
-
-
-_log = logging.getLogger("kapelle.discord")
 
 
 @dataclass(frozen=True)
@@ -211,28 +203,10 @@ async def _erase(press: Press, job_id: int, take: int | None) -> None:
     member, job = await pressed(press, job_id)
     copies = await press.client.application.ledger.copies(job.id)
     job = await press.client.application.jobs.delete(job.id, member)  # as it last was: more may have been posted meanwhile
-    await _take_down(press.client, job, copies)
-    await answer(press, answers.deleted(job.id, member.language))
-
-
-async def _take_down(bot: ApplicationBot, job: Job, copies: Sequence[tuple[int, int]]) -> None:
-    """Delete the messages of a job, as far as they are still there. `copies`: channel and message of each."""
-    posted = (job.card_id, *(take.message_id for take in job.takes))
-    for channel_id, message_id in (*((job.thread_id, message_id) for message_id in posted), *copies):
-        if channel_id is None or message_id is None:
-            continue
-        message = bot.get_partial_messageable(channel_id).get_partial_message(message_id)
-        try:
-            await patiently(message.delete, what="delete a message", give_up_s=PATIENCE_S)
-        except (discord.NotFound, discord.Forbidden):
-            continue
-        except discord.HTTPException as error:  # the others can go all the same
-            if error.code != ARCHIVED:
-                _log.warning("message %d of job %d could not be deleted (%s)", message_id, job.id, reason(error))
-                continue
-            with suppress(discord.HTTPException):
-                await take_from_archive(bot, channel_id)
-                await patiently(message.delete, what="delete a message", give_up_s=PATIENCE_S)
+    left = await removal.take_down(press.client, job, copies)
+    await answer(press, answers.deleted(job.id, left.messages, left.name, left.notice, member.language))
+    if not await press.client.application.ledger.shares_thread(job):
+        await removal.close(press.client, job)
 
 
 _ACTIONS = {

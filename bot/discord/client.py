@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import discord
 from discord import app_commands
 
-from bot.discord import buttons, errors, modals
+from bot.discord import buttons, errors, modals, removal
 from bot.discord.acknowledging import acknowledge_surely
 from bot.discord.admission import not_let_in
 from bot.discord.bot import ApplicationBot
@@ -24,6 +24,7 @@ from bot.discord.translation import CommandTranslator
 
 if TYPE_CHECKING:
     from bot.application import Application
+    from bot.jobs.records import Removed
 
 COGS = ("cogs.midi", "cogs.audio", "cogs.jobs", "cogs.help", "cogs.privacy", "cogs.moderation", "cogs.menus")
 FIRST_WAIT_S = 1.0
@@ -79,6 +80,20 @@ class KapelleBot(ApplicationBot):
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Its commands may be gone, or could not be registered before the bot was in it."""
         self._begin(self._until_it_works(self._register, "register commands"), "commands")
+
+    def take_down(self, removed: Sequence[Removed]) -> None:
+        """Begin to remove what is posted of jobs that are gone. It may take minutes, so nobody waits for it."""
+
+        async def one_by_one() -> None:
+            left = 0
+            for one in removed:
+                left += bool(await removal.take_down(self, one.job, one.copies))
+                if not one.shared:
+                    await removal.close(self, one.job)
+            if left:
+                _log.warning("of %d deleted jobs, something is left at Discord of %d", len(removed), left)
+
+        self._begin(one_by_one(), "removal")
 
     async def on_disconnect(self) -> None:
         self._parts.metrics.event("gateway lost")

@@ -330,6 +330,14 @@ class Ledger:
                 .where(TakeRow.job_id == job_id).order_by(CopyRow.message_id))
             return [(channel_id, message_id) for channel_id, message_id in found]
 
+    async def shares_thread(self, job: Job) -> bool:
+        """Whether other jobs are in a job's thread."""
+        if job.thread_id is None:
+            return False
+        async with self.read() as session:
+            others = select(func.count(JobRow.id)).where(JobRow.thread_id == job.thread_id, JobRow.id != job.id)
+            return bool(await session.scalar(others))
+
     async def tell(self, job_id: int) -> None:
         """The end of a job was said where its owner sees it."""
         async with self.write() as transaction:

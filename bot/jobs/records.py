@@ -144,6 +144,15 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Removed:
+    """A job that is not in the ledger any more, as it last was."""
+
+    job: Job
+    copies: tuple[tuple[int, int], ...]  # channel and message of takes that were posted again
+    shared: bool  # other jobs were in its thread
+
+
+@dataclass(frozen=True)
 class Queued:
     """A job in the queue: its place from 1, and the wait if there is data for one."""
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.jobs import audit, quota, requests
+from bot.jobs import audit, export, quota, requests
 from bot.jobs.guilds import is_blocked, limits_of, state_of, words_of
 from bot.jobs.ledger import Ledger, LedgerError, Line
 from bot.jobs.limits import Limits, Quota, effective
 from bot.jobs.queue import order
-from bot.jobs.records import Estimate, Job, JobState, Member, Place, Queued, Sight, TakeState
+from bot.jobs.records import Estimate, Job, JobState, Member, Place, Queued, Removed, Sight, TakeState
 from bot.jobs.refusals import Reason, Refusal
-from bot.jobs.tables import BlockedRow, FavouriteRow, JobRow, QuotaRow, ReportRow, TakeRow
+from bot.jobs.tables import FavouriteRow, JobRow, QuotaRow, ReportRow, TakeRow
 from bot.jobs.texts import storable
 from bot.jobs.transaction import Transaction
 from bot.jobs.waiting import estimate
@@ -223,31 +222,10 @@ class JobService:
 
     async def export(self, member: Member) -> dict[str, Any]:
         """Everything that is kept about a member, in all guilds; JSON."""
-        user_id = member.user_id
-        jobs = await self._ledger.jobs(owner_id=user_id)
-        async with self._ledger.read() as session:
-            favourites = (await session.execute(
-                select(TakeRow.job_id, TakeRow.number, FavouriteRow.at).join(FavouriteRow, FavouriteRow.take_id == TakeRow.id)
-                .where(FavouriteRow.user_id == user_id).order_by(TakeRow.job_id, TakeRow.number))).all()
-            days = (await session.scalars(select(QuotaRow).where(QuotaRow.user_id == user_id).order_by(QuotaRow.day))).all()
-            reports = (await session.scalars(
-                select(ReportRow).where(ReportRow.user_id == user_id).order_by(ReportRow.id))).all()
-            blocks = (await session.scalars(select(BlockedRow).where(BlockedRow.user_id == user_id))).all()
-            entries = await audit.about(session, user_id)
-        return {
-            "user": str(user_id),
-            "jobs": [_exported(asdict(job)) for job in jobs],
-            "favourites": [{"job": job, "take": number, "at": at.isoformat()} for job, number, at in favourites],
-            "quota": [{"guild": str(day.guild_id), "day": day.day.isoformat(), "jobs": day.jobs, "takes": day.takes}
-                      for day in days],
-            "reports": [{"job": report.job_id, "take": report.take, "text": report.text, "at": report.at.isoformat()}
-                        for report in reports],
-            "blocked": [{"guild": str(block.guild_id), "reason": block.reason, "at": block.at.isoformat()} for block in blocks],
-            "audit": [_exported(asdict(entry)) for entry in entries],
-        }
+        return await export.of(self._ledger, member.user_id)
 
-    async def forget(self, member: Member) -> int:
-        """Delete what is kept about a member, in all guilds; how many jobs they had.
+    async def forget(self, member: Member) -> list[Removed]:
+        """Delete what is kept about a member, in all guilds; their jobs as they last were, with copies of their takes.
 
         What stays: that they are blocked, ids in the audit log, and the counts of today's quota, or forgetting
         would be a way round it (they go within days).
@@ -261,6 +239,11 @@ class JobService:
                     await transaction.cancel(row)
         for job_id in job_ids:
             await self._remove_files(job_id)
+        removed = []
+        for job_id in job_ids:
+            if job := await self._ledger.job(job_id):
+                shared = await self._ledger.shares_thread(job)
+                removed.append(Removed(job, tuple(await self._ledger.copies(job_id)), shared))
         async with self._ledger.write() as transaction:
             await _erase(transaction, job_ids)
             session = transaction.session
@@ -272,7 +255,7 @@ class JobService:
             await audit.forget(session, user_id)
             await session.flush()
             await session.execute(delete(ReportRow).where(ReportRow.user_id == user_id))
-        return len(job_ids)
+        return removed
 
     async def _check_guild(self, session: AsyncSession, parameters: Mapping[str, Any], member: Member) -> None:
         if await is_blocked(session, member.guild_id, member.user_id):
@@ -383,19 +366,3 @@ async def _erase(transaction: Transaction, job_ids: Sequence[int]) -> None:
             await quota.keep_turn(transaction.session, row)
         await transaction.session.execute(delete(JobRow).where(JobRow.id == job_id))
         transaction.changed(job_id)
-
-
-def _exported(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON that browsers read exactly: ids of Discord as text, moments in ISO 8601."""
-    return {name: _plain(name, value) for name, value in fields.items()}
-
-
-def _plain(name: str, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return _exported(value)
-    if isinstance(value, (list, tuple)):
-        return [_plain(name, one) for one in value]
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    discord_id = name in ("guild_id", "channel_id", "thread_id", "owner_id", "user_id", "card_id", "message_id", "member")
-    return str(value) if discord_id and value is not None else value

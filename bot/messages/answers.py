@@ -115,18 +115,26 @@ def privacy(language: str) -> str:
     ])
 
 
-def exported(language: str) -> str:
-    return text(language, "This is everything I keep about you. The file opens in any text editor.")
+def exported(left_out: int, language: str) -> str:
+    """`left_out`: files that they attached and that did not fit."""
+    lines = [text(language, "This is everything I keep about you. The file `kapelle.json` opens in any text editor.")]
+    if left_out:
+        lines.append(plural(language, "{n} file that you attached did not fit; whoever runs me can give it to you.",
+                            "{n} files that you attached did not fit; whoever runs me can give them to you.", left_out))
+    return message(lines)
 
 
 def confirm_forgetting(language: str) -> str:
     return text(language, "Shall I really delete everything I keep about you? Pieces that are being made are cancelled. "
-                          "What is posted in threads stays until somebody deletes it; today's quota stays used, and so "
+                          "What I posted of yours is taken down, as far as I may; today's quota stays used, and so "
                           "does a block. This cannot be undone.")
 
 
 def forgotten(jobs: int, language: str) -> str:
-    return plural(language, "Deleted: you, and {n} piece.", "Deleted: you, and {n} pieces.", jobs)
+    said = plural(language, "Deleted: you, and {n} piece.", "Deleted: you, and {n} pieces.", jobs)
+    if not jobs:
+        return said
+    return f"{said} {text(language, 'What I posted of them is taken down now, one after the other, as far as I may.')}"
 
 
 def confirm_deleting(job: Job, language: str) -> str:
@@ -134,8 +142,18 @@ def confirm_deleting(job: Job, language: str) -> str:
                                     "This cannot be undone.", number=job.id, name=name(job))])
 
 
-def deleted(job_id: int, language: str) -> str:
-    return text(language, "#{number} is deleted.", number=job_id)
+def deleted(job_id: int, messages: int, named: bool, notice: bool, language: str) -> str:
+    """`messages` that could not be deleted; whether the thread's name and the notice in the channel still tell the title."""
+    lines = [text(language, "#{number} is deleted.", number=job_id)]
+    if messages:
+        lines.append(plural(language, "{n} message of it could not be deleted; a moderator can.",
+                            "{n} messages of it could not be deleted; a moderator can.", messages))
+    if named:
+        lines.append(text(language, "Its thread keeps its name, since I may not change it; a moderator can."))
+    if notice:
+        lines.append(text(language, "The notice in the channel that I opened a thread keeps the title; a moderator can "
+                                    "delete it."))
+    return message(lines)
 
 
 def favourite(number: int | None, marked: bool, language: str) -> str:
