@@ -1,8 +1,9 @@
 """Sound files that people send, as samples: whatever they are called, however long they are, broken or not.
 
-What a file is gets decided by its first bytes. libsndfile reads wav, flac, ogg and mp3, FFmpeg's libraries the
-rest; both get a format to expect instead of guessing among all that they know, and FFmpeg only the decoders of
-sound, so that no playlist is followed and no picture decoded. Run this where a crash of a C library is survived.
+What a file is gets decided by its content (models.sound.audio.containers says what is put up with). libsndfile and
+FFmpeg's libraries read it, the second where the first one does not get to the end, and what is more complete is taken.
+Both get a format to expect instead of guessing among all that they know, and FFmpeg only the decoders of sound, so that
+no playlist is followed and no picture decoded. Run this where a crash of a C library is survived.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import io
 import math
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -19,7 +22,7 @@ import soxr
 from av.audio.frame import AudioFrame
 
 from models.errors import InputError
-from models.sound.audio.containers import AAC, MP4, Kind, announces_too_much, is_cut, kind_of
+from models.sound.audio.containers import AAC, AMR, MP3, MP4, Kind, announces_too_much, found_in, is_cut, parts_of
 from models.sound.audio.limits import LARGEST_BYTES, MOST_SECONDS
 
 LEAST_SECONDS = 0.5
@@ -31,9 +34,12 @@ PATIENCE_S = 20.0  # of processor time; a minute of ordinary sound takes a tenth
 _BLOCK = 1 << 18  # samples that are decoded at once, over all channels
 _TOLERANCE_S = 0.25  # by which a whole file may be shorter than it announces: what encoders add at both ends
 _DAMAGED = "is damaged or cut short and cannot be decoded; save it again, as wav or mp3"
-_WORDS = "wav, flac, ogg, mp3, m4a, aac, mp4, webm and mov files are read"
+_WORDS = "wav, aiff, flac, ogg, mp3, m4a, aac, mp4, webm, mov, caf, au and amr files are read"
+_OUTLANDISH = 100.0  # times what 999 of 1,000 samples stay below, and beyond full scale: such a sample is no sound
+_CANCELLED = 0.03  # a mix that is softer than this part of its loudest channel has lost what was in it
 _DECODERS = frozenset({
-    "aac", "aac_latm", "ac3", "alac", "amrnb", "amrwb", "eac3", "flac", "mp2", "mp2float", "mp3", "mp3float", "opus",
+    "aac", "aac_latm", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "gsm", "gsm_ms", "libgsm", "libgsm_ms",
+    "ac3", "alac", "amrnb", "amrwb", "eac3", "flac", "mp2", "mp2float", "mp3", "mp3float", "opus",
     "libopus", "vorbis", "pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8", *(
         f"pcm_{kind}{order}" for kind in ("s16", "s24", "s32", "f32", "f64") for order in ("le", "be")),
 })  # fmt: skip
@@ -43,50 +49,75 @@ class AudioError(InputError):
     """A sound file that cannot be used: broken, silent, too short, too large, or no sound at all."""
 
 
-def read_audio(path: Path, *, rate_hz: int, channels: int, most_seconds: float = MOST_SECONDS) -> np.ndarray:
+def read_audio(
+    path: Path, *, rate_hz: int, channels: int, most_seconds: float = MOST_SECONDS, end: bool = False,
+) -> np.ndarray:
     """The first `most_seconds` of a sound file, or of a video's sound, as float32 (frames, channels) at `rate_hz`.
 
-    `channels` is 1 or 2: what has more is mixed down, what has less is doubled. Samples are between -1 and 1;
-    a file of floats that is louder is scaled to a peak of 1. Nothing behind `most_seconds` is decoded, and memory
-    is bounded by them, not by the file.
+    `end`: the last ones instead. `channels` is 1 or 2: what has more is mixed down, what has less is doubled; where
+    channels cancel each other out in that, the loudest one is taken. Samples are between -1 and 1; a file of floats that
+    is louder is scaled to a peak of 1, single samples that are no sound (1e30) left out. Nothing behind `most_seconds` is
+    decoded unless the end is wanted, and memory is bounded by them, not by the file.
 
     Raises AudioError, its message one line that begins with the file's name: when there is no such file, it has
-    more than 10 MB, is no sound, is damaged, cut short within what would be used, silent (peak below -80 dBFS),
-    shorter than half a second, holds values that are not numbers, or takes too long to decode.
+    more than 10 MB, is no sound, is damaged, cut short within what would be used, silent (peak of each channel below
+    -80 dBFS), shorter than half a second, holds values that are not numbers, or takes too long to decode.
     """
+    return samples_of(_content(path), _name(path), rate_hz=rate_hz, channels=channels, most_seconds=most_seconds, end=end)
+
+
+def samples_of(
+    content: bytes, name: str, *, rate_hz: int, channels: int, most_seconds: float = MOST_SECONDS, end: bool = False,
+) -> np.ndarray:
+    """The same of the content of a file."""
     if channels not in (1, 2):
         raise ValueError(f"channels must be 1 or 2, not {channels}")
-    content = _content(path)
-    kind = kind_of(content)
-    if kind is None:
-        raise AudioError(f"{_name(path)} is no sound file; {_WORDS}")
-    intake = _Intake(rate_hz, channels, most_seconds)
+    found = found_in(content)
+    if found is None:
+        raise AudioError(f"{name} is no sound file; {_WORDS}")
+    kind, content = found
+    deadline = time.thread_time() + PATIENCE_S
+
+    def intake(only: int | None = None) -> _Intake:
+        return _Intake(rate_hz, channels, most_seconds, deadline, end=end, only=only)
+
     try:
-        _decode(content, kind, intake)
-        samples = intake.samples()
+        taken = _decoded(content, kind, intake)
+        if (loudest := taken.cancelled) is not None:
+            taken = _decoded(content, kind, lambda: intake(loudest))
+        return taken.samples()
     except AudioError as error:
-        raise AudioError(f"{_name(path)} {error}") from error.__cause__
-    return samples
+        raise AudioError(f"{name} {error}") from error.__cause__
 
 
 class _Intake:
-    """Blocks of any rate and number of channels in, samples as they were asked for out."""
+    """Blocks of any rates and numbers of channels in, samples as they were asked for out."""
 
-    def __init__(self, rate_hz: int, channels: int, most_seconds: float) -> None:
+    def __init__(
+        self, rate_hz: int, channels: int, most_seconds: float, deadline: float, *, end: bool, only: int | None,
+    ) -> None:
         self._target_hz, self._channels, self.most_seconds = rate_hz, channels, most_seconds
-        self._source_hz = self._frames = self._room = 0
+        self._end, self._only, self._deadline = end, only, deadline
+        self._source_hz = self._frames = self._room = 0  # of what came at the present rate
+        self._before = 0.0  # seconds that came at other rates
         self._resampler: soxr.ResampleStream | None = None
-        self._parts: list[np.ndarray] = []
-        self._deadline = time.thread_time() + PATIENCE_S
+        self._parts: deque[np.ndarray] = deque()
+        self._kept = 0  # frames in the parts
+        self._peaks, self._mixed_peak = np.zeros(1, np.float32), 0.0
 
     @property
     def full(self) -> bool:
-        return self._source_hz > 0 and self._frames == self._room
+        return not self._end and self._source_hz > 0 and self._frames >= self._room
 
     @property
     def seconds(self) -> float:
-        """What is here, of the file's own time."""
-        return self._frames / self._source_hz if self._source_hz else 0.0
+        """What came in, of the file's own time."""
+        return self._before + (self._frames / self._source_hz if self._source_hz else 0.0)
+
+    @property
+    def cancelled(self) -> int | None:
+        """The loudest channel, where mixing has all but removed it."""
+        return int(self._peaks.argmax()) if self._mixed_peak < _CANCELLED * self._peaks.max() else None
 
     def check_time(self) -> None:
         if time.thread_time() > self._deadline:
@@ -95,41 +126,77 @@ class _Intake:
     def add(self, block: np.ndarray, rate_hz: int) -> None:
         """Take in what there is still room for of a block: float32 (frames, channels of the file)."""
         self.check_time()
-        if not self._source_hz:
-            self._start(rate_hz)
-        elif rate_hz != self._source_hz:
-            raise AudioError("changes its sample rate midway; save it as wav and send that")
+        if rate_hz != self._source_hz:
+            self._turn_to(rate_hz)
         if not 0 < block.shape[1] <= MOST_CHANNELS:
             raise AudioError(f"has {block.shape[1]} channels; at most {MOST_CHANNELS} are read")
-        block = block[:self._room - self._frames]
-        if not np.isfinite(block).all():
+        if not self._end:
+            block = block[:self._room - self._frames]
+        if not len(block):
+            return
+        peaks = np.abs(block).max(axis=0)
+        if not np.isfinite(peaks).all():
             raise AudioError("holds values that are not numbers; save it again as 16-bit wav")
+        if peaks.max() > 1:
+            block = _believable(block)
+            peaks = np.abs(block).max(axis=0)
+        if len(self._peaks) != len(peaks):
+            self._peaks = np.resize(self._peaks, len(peaks))
+        self._peaks = np.maximum(self._peaks, peaks)
         self._frames += len(block)
-        mixed = _mixed(block, self._channels)
-        self._parts.append(mixed if self._resampler is None else self._resampler.resample_chunk(mixed))
+        only = self._only
+        mixed = _mixed(block if only is None or only >= block.shape[1] else block[:, only:only + 1], self._channels)
+        self._mixed_peak = max(self._mixed_peak, float(np.abs(mixed).max()))
+        self._keep(mixed if self._resampler is None else self._resampler.resample_chunk(mixed))
 
     def samples(self) -> np.ndarray:
-        """All that came in. Raises AudioError when it is too short or silent."""
+        """All that came in, or its end. Raises AudioError when it is too short or silent."""
         if self.seconds < LEAST_SECONDS:
             length = f"only {self.seconds:.2f} s long" if self._frames else "without any sound"
             raise AudioError(f"is {length}; at least {LEAST_SECONDS:g} s are needed")
-        if self._resampler is not None:
-            self._parts.append(self._resampler.resample_chunk(np.zeros((0, self._channels), np.float32), last=True))
-        frames = round(self.seconds * self._target_hz)
-        samples = np.concatenate(self._parts)[:frames]
+        self._flush()
+        frames = round(min(self.seconds, self.most_seconds) * self._target_hz)
+        joined = np.concatenate(self._parts)
+        samples = joined[-frames:] if self._end else joined[:frames]
         samples = np.pad(samples, ((0, frames - len(samples)), (0, 0)))
         peak = float(np.abs(samples).max())
         if peak < SILENT_PEAK:
-            raise AudioError("is silent; record it again, louder")
+            raise AudioError(self._silence())
         return samples / np.float32(peak) if peak > 1 else samples
 
-    def _start(self, rate_hz: int) -> None:
+    def _silence(self) -> str:
+        if self.full or self.seconds > self.most_seconds:
+            which = "last" if self._end else "first"
+            return f"is silent in its {which} {self.most_seconds:g} s, and only those are heard; cut the silence off"
+        return "is silent; record it again, louder"
+
+    def _keep(self, part: np.ndarray) -> None:
+        self._parts.append(part)
+        self._kept += len(part)
+        most = math.ceil(self.most_seconds * self._target_hz)
+        while self._end and self._kept - len(self._parts[0]) >= most:
+            self._kept -= len(self._parts.popleft())
+
+    def _flush(self) -> None:
+        if self._resampler is not None:
+            self._keep(self._resampler.resample_chunk(np.zeros((0, self._channels), np.float32), last=True))
+            self._resampler = None
+
+    def _turn_to(self, rate_hz: int) -> None:
         low, high = RATES_HZ
         if not low <= rate_hz <= high:
             raise AudioError(f"has a sample rate of {rate_hz:,} Hz; {low:,} to {high:,} Hz are read")
-        self._source_hz, self._room = rate_hz, math.ceil(self.most_seconds * rate_hz)
+        self._flush()
+        self._before, self._frames = self.seconds, 0
+        self._source_hz, self._room = rate_hz, math.ceil((self.most_seconds - self._before) * rate_hz)
         if rate_hz != self._target_hz:
             self._resampler = soxr.ResampleStream(rate_hz, self._target_hz, self._channels, dtype="float32")
+
+
+def _believable(block: np.ndarray) -> np.ndarray:
+    """A block without samples beside which all others would be nothing. They would spread when resampled, too."""
+    sizes = np.abs(block)
+    return np.where(sizes > max(1.0, _OUTLANDISH * float(np.quantile(sizes, 0.999))), np.float32(0), block)
 
 
 def _mixed(block: np.ndarray, channels: int) -> np.ndarray:
@@ -166,27 +233,47 @@ def _name(path: Path) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in path.name)[:80]
 
 
-def _decode(content: bytes, kind: Kind, intake: _Intake) -> None:
-    announced: float | None = None  # seconds
-    try:
-        if kind.by_libsndfile:
-            try:
-                file = soundfile.SoundFile(io.BytesIO(content))
-            except soundfile.SoundFileError:
-                announced = _decode_by_ffmpeg(content, kind, intake)
-            else:
-                with file:
-                    announced = _decode_by_libsndfile(file, intake)
+def _decoded(content: bytes, kind: Kind, intake: Callable[[], _Intake]) -> _Intake:
+    """What the readers of a kind get out of a file: all of it, or a reason why not."""
+    parts, attempts, refusal = parts_of(content, kind), [], None
+    for reader in kind.readers:
+        taken, announced = intake(), None
+        failure: Exception | None = None
+        try:
+            announced = _read_parts(reader, parts, kind, taken)
+        except AudioError as error:
+            refusal = refusal or error
+            failure = error
+        except (soundfile.SoundFileError, av.FFmpegError, ValueError, LookupError) as error:
+            failure = error
+        expected = taken.most_seconds if announced is None or taken.full else announced
+        short = announced is not None and not taken.full and taken.seconds < expected - _TOLERANCE_S
+        if failure is None and not short and taken.seconds >= LEAST_SECONDS and (taken.full or not is_cut(content, kind)):
+            return taken
+        attempts.append((taken, short, failure))
+    if refusal is not None:
+        raise refusal
+    best, short, failure = max(attempts, key=lambda attempt: (attempt[2] is None, attempt[0].seconds))
+    if is_cut(content, kind) or short:
+        raise _cut_short(best) from failure
+    if failure is not None:
+        raise AudioError(_DAMAGED) from failure
+    return best
+
+
+def _read_parts(reader: str, parts: list[bytes], kind: Kind, intake: _Intake) -> float | None:
+    """Returns the seconds that the parts announce together; None where one does not know."""
+    announced: float | None = 0.0
+    for part in parts:
+        if intake.full:
+            break
+        if reader == "ffmpeg":
+            said = _decode_by_ffmpeg(part, kind, intake)
         else:
-            announced = _decode_by_ffmpeg(content, kind, intake)
-    except (soundfile.SoundFileError, av.FFmpegError, ValueError, LookupError) as error:
-        if is_cut(content, kind):
-            raise _cut_short(intake) from error
-        raise AudioError(_DAMAGED) from error
-    expected = intake.most_seconds if announced is None else min(announced, intake.most_seconds)
-    short = intake.seconds < expected - _TOLERANCE_S
-    if not intake.full and (is_cut(content, kind) or (announced is not None and short)):
-        raise _cut_short(intake)
+            with soundfile.SoundFile(io.BytesIO(part)) as file:
+                said = _decode_by_libsndfile(file, intake)
+        announced = None if announced is None or said is None else announced + said
+    return None if kind is MP3 else announced
 
 
 def _cut_short(intake: _Intake) -> AudioError:
@@ -235,12 +322,16 @@ def _decode_by_ffmpeg(content: bytes, kind: Kind, intake: _Intake) -> float | No
             intake.check_time()
             if packet.stream_index != stream.index:
                 continue
-            for frame in packet.decode():
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:  # players leave out what they cannot decode; the length shows how much it was
+                continue
+            for frame in frames:
                 assert isinstance(frame, AudioFrame)
                 intake.add(_samples(frame), frame.sample_rate)
             if intake.full:
                 break
-        if stream.duration is None or stream.time_base is None or kind is AAC:  # of aac it is a guess
+        if stream.duration is None or stream.time_base is None or kind in (AAC, AMR):  # of these it is a guess
             return None
         return float(stream.duration * stream.time_base)
 
