@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from bot.hosting import audiocraft
@@ -20,6 +20,7 @@ from bot.jobs.titles import Titles
 from bot.settings import Settings
 from bot.takes.spool import Spool
 from bot.worker.dispatcher import Dispatcher, tidy
+from bot.worker.inspection import Inspection
 from bot.worker.protocol import Progress
 from bot.worker.transport import LocalWorker
 from models.engines.registry import AUDIOCRAFT, ENGINES
@@ -42,6 +43,7 @@ class Application:
     dispatchers: tuple[Dispatcher, ...]
     metrics: Metrics
     titles: Titles
+    inspection: Inspection = field(default_factory=Inspection)  # of what members attach
     dispatching: asyncio.Task[None] | None = None  # ends by an error only
 
     def progress(self, job_id: int) -> Progress | None:
@@ -88,7 +90,7 @@ async def opened(settings: Settings) -> AsyncIterator[Application]:
             try:
                 yield Application(
                     settings, changes, ledger, spool, Moderation(ledger), jobs, workers, dispatchers, metrics, titles,
-                    dispatching)
+                    dispatching=dispatching)
             finally:
                 dispatching.cancel()
                 await asyncio.wait((dispatching,))

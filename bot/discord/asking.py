@@ -48,7 +48,7 @@ async def ask(
     member = await member_of(interaction, application.moderation)
     if attached:
         await application.jobs.check(member, parameters)  # before anything is fetched
-        inputs = await uploaded(attached)
+        inputs = await uploaded(attached, application.inspection)
     queued = await application.jobs.submit(
         kind, engine, parameters, member, place_of(interaction), parent_id=parent_id, inputs=inputs, once=once)
     try:

@@ -26,6 +26,7 @@ from bot.jobs.records import Job, TakeState
 from bot.jobs.refusals import Reason, Refusal
 from bot.messages import answers
 from bot.messages.languages import N_, text
+from models.interface.audio import SECONDS
 
 if TYPE_CHECKING:
     from discord.ext import commands
@@ -44,7 +45,7 @@ OF_PRIVACY = r"k:privacy:(?P<action>export|forget|erase)"
 _OURS = "|".join(re.sub(r"\?P<\w+>", "?:", template) for template in (
     OF_A_JOB, OF_A_CHOICE, OF_A_PROMPT, OF_A_PAGE, OF_PRIVACY))
 
-CARRIED_ON_S, LEAST_CARRIED_ON_S = 10.0, 1.0  # of sound that come to a take
+CARRIED_ON_S = 10.0  # of sound that come to a take
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ async def _continue(press: Press, job_id: int, number: int) -> None:
         there = next((take.seconds for take in job.takes if take.number == number), 0.0)
         wanted = math.ceil(there) + min(float(parameters["seconds"]), CARRIED_ON_S)
         most = (await press.client.application.jobs.quota(member, place_of(press).channel_id)).limits.seconds
-        parameters["seconds"] = min(wanted, most) if most is not None and most > there + LEAST_CARRIED_ON_S else wanted
+        # Where that is more than may be asked for, the engine carries on the end that leaves room.
+        parameters["seconds"] = min(wanted, SECONDS[1] if most is None else most)
     await ask(press, parameters, kind=job.kind, engine=job.engine, parent_id=job.id,
               inputs=await carried_on(job, number, press.client.application.spool))
 

@@ -10,17 +10,21 @@ import discord
 
 from bot.jobs.refusals import Reason, Refusal
 from models.errors import KapelleError
-from models.sound.audio.limits import LARGEST_BYTES, MOST_SECONDS
+from models.sound.audio.limits import LARGEST_BYTES
 
 if TYPE_CHECKING:
     from bot.jobs.records import Job
     from bot.takes.spool import Spool
+    from bot.worker.inspection import Inspection
 
 MOST_NOTES = 4096  # of a piece that is carried on
 
 
-async def uploaded(attachments: Mapping[str, discord.Attachment | None]) -> dict[str, bytes]:
-    """The contents of what was attached. What is too large is not fetched. Raises Refusal."""
+async def uploaded(attachments: Mapping[str, discord.Attachment | None], inspection: Inspection) -> dict[str, bytes]:
+    """The contents of the sound files that were attached. What is too large is not fetched.
+
+    Raises Refusal, for one that cannot be used too, before anybody hears of a job.
+    """
     contents = {}
     for name, attachment in attachments.items():
         if attachment is None:
@@ -31,6 +35,7 @@ async def uploaded(attachments: Mapping[str, discord.Attachment | None]) -> dict
             contents[name] = await attachment.read()
         except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
             raise Refusal(Reason.UNREADABLE) from error
+        await inspection.look(name, contents[name])
     return contents
 
 
@@ -53,8 +58,6 @@ async def carried_on(job: Job, number: int, spool: Spool) -> dict[str, bytes]:
         if any(take.number == number and take.notes > MOST_NOTES for take in job.takes):
             raise Refusal(Reason.INVALID, text=f"a piece of more than {MOST_NOTES} notes cannot be carried on")
         return {"continuation": await file_of(job, number, "midi", spool)}
-    if any(take.number == number and take.seconds > MOST_SECONDS for take in job.takes):
-        raise Refusal(Reason.INVALID, text=f"a sound of more than {MOST_SECONDS:g} seconds cannot be carried on")
     return {"continuation": await file_of(job, number, "sound", spool)}
 
 

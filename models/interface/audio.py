@@ -21,6 +21,7 @@ TEMPERATURES = (0.0, 2.0)
 TOP_K = range(2048 + 1)
 GUIDANCES = (0.0, 100.0)
 STRIDES = (1.0, 29.0)
+LEAST_NEW_SECONDS = 0.5  # behind what is carried on
 LONGEST_PROMPT = 500  # characters; the text encoder reads a few hundred pieces of words
 
 
@@ -82,6 +83,14 @@ class AudioRequest:
     @property
     def most_seconds(self) -> float:
         return self.seconds
+
+
+def carried_on_seconds(there: float, asked: float) -> float:
+    """How much of the end of a sound of `there` seconds a take of `asked` seconds carries on.
+
+    All of it where something new comes behind it, and else half of what was asked for.
+    """
+    return there if there <= asked - LEAST_NEW_SECONDS else asked / 2
 
 
 @dataclass(frozen=True)

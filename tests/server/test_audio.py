@@ -18,6 +18,7 @@ from tests.discord_double import DiscordDouble, Message, Thread, Use
 from tests.engines.musicgen.building import write
 from tests.rehearsal.bot_process import running_bot
 from tests.server.asking import buttons, takes_of, thread_named
+from tests.sound.audio.building import by_libsndfile, tone
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
@@ -141,14 +142,20 @@ async def test_what_cannot_be_used_is_refused_or_said_to_be_unusable(double: Dis
     for name, contents, words in (
             ("song.mp3", b"this is a text file\n" * 50, "no sound that I can read"), ("empty.wav", b"", "empty"),
             ("still.wav", hum()[:44] + bytes(64_000), "silent")):
-        prompt = next(names)
-        await said(await anna.command("audio", {"prompt": prompt, "seconds": 2.0, "melody": (name, contents)}))
+        threads, prompt = len(double.threads()), next(names)
+        for option in ("melody", "continue"):
+            answer = await said(await anna.command("audio", {"prompt": prompt, "seconds": 2.0, option: (name, contents)}))
+            assert words in answer
+        assert len(double.threads()) == threads
 
-        def failed(prompt: str = prompt, words: str = words) -> bool:
-            thread = thread_named(double, prompt)
-            return thread is not None and any(words in message.content for message in double.messages(thread.id))
 
-        await double.wait_for(failed, 60)
+async def test_of_a_whole_song_the_end_is_carried_on(double: DiscordDouble, names: Iterator[str]) -> None:
+    anna, name = double.member("Anna", locale="en-GB"), next(names)
+    song = by_libsndfile(tone(180.0, rate_hz=16_000), "MP3", rate_hz=16_000)
+    await said(await anna.command("audio", {"prompt": name, "seconds": 2.0, "continue": ("song.mp3", song)}))
+    message, = await made(double, name)
+    check(message, 2.0)
+    assert "Only the last 1 s of the sound are carried on" in (await card(double, name)).content
 
 
 @pytest.mark.parametrize("options", [

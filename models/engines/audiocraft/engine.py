@@ -27,10 +27,12 @@ from models.engines.audiocraft.calls import CalledSequence, Calls, Tell
 from models.engines.audiocraft.library import drawing, find, library, looking_in, read_weights
 from models.engines.audiocraft.published import DEBUG, LICENCE, MODELS, NEWEST, PUBLISHER, Family, model_of, why_not
 from models.errors import CheckpointError, InputError
-from models.interface.audio import WINDOW_SECONDS, AudioPlan, AudioRequest, AudioTake
+from models.interface.audio import WINDOW_SECONDS, AudioPlan, AudioRequest, AudioTake, carried_on_seconds
 from models.interface.engine import Host
+from models.interface.english import NOTICE as NOT_ENGLISH
+from models.interface.english import seems_english
 from models.network.memory import available_bytes
-from models.sound.audio.reading import read_audio
+from models.sound.audio.reading import read_audio, read_end
 
 _ROUNDING = 0.25  # frames; audiocraft cuts what it computes in seconds, and must not cut one frame too many
 _LEAST_NEW_S = 1.0  # that a window has room for behind what is carried on
@@ -107,17 +109,18 @@ class AudiocraftEngine:
         frames = max(1, round(seconds * self._model.frame_rate))
         prompt = melody = None
         if request.continuation is not None:
-            prompt = self._samples(request.continuation)
-            given, most = prompt.shape[-1] / self.rate_hz, window - _LEAST_NEW_S
-            if self._frames(prompt) >= frames:
-                raise InputError(f"what is to be carried on is {given:.1f} s long; ask for more seconds than that")
-            if given > most:
-                prompt = prompt[:, -int(most * self.rate_hz):]
-                notices.append(f"only the last {most:g} s of the sound are carried on")
+            samples, more = read_end(request.continuation, self.rate_hz, self.channels)
+            given = len(samples) / self.rate_hz
+            kept = min(carried_on_seconds(given, seconds), window - _LEAST_NEW_S)
+            if more or kept < given:
+                notices.append(f"only the last {kept:g} s of the sound are carried on")
+            prompt = torch.from_numpy(samples[-int(kept * self.rate_hz):].T.copy())
         if request.melody is not None:
             if "self_wav" not in self._model.lm.condition_provider.conditioners:
                 raise InputError(f"{self.name} follows no melody; choose a model with melody or style in its name")
             melody = self._samples(request.melody)
+        if not seems_english(request.prompt):
+            notices.append(NOT_ENGLISH)
         licence = "" if self._model.name == DEBUG else LICENCE
         return AudioPlan(request, self.name, licence, tuple(notices), _Wish(request, frames, prompt, melody))
 

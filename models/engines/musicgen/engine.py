@@ -27,9 +27,12 @@ from models.engines.musicgen.conditions import MELODY_SECONDS, TextEncoder, chro
 from models.engines.musicgen.decoder import TEXT_SLOTS, WINDOW, Condition, MusicgenDecoder, frames_of, slots_of, windows
 from models.engines.musicgen.published import LICENCE, PUBLISHED
 from models.errors import CheckpointError, InputError
-from models.interface.audio import FRAMES_PER_SECOND, AudioPlan, AudioRequest, AudioTake
+from models.interface.audio import FRAMES_PER_SECOND, AudioPlan, AudioRequest, AudioTake, carried_on_seconds
 from models.interface.engine import Host
+from models.interface.english import NOTICE as NOT_ENGLISH
+from models.interface.english import seems_english
 from models.network.memory import available_bytes
+from models.sound.audio.reading import read_audio, read_end
 
 ROWS = 16  # of the cache, if there is memory for them; a guided take uses two
 FEWEST_ROWS = 2
@@ -90,29 +93,34 @@ class MusicgenEngine:
         """Encode the prompt and read the files. Raises InputError."""
         notices: list[str] = []
         stride = round(request.stride * FRAMES_PER_SECOND)
-        prime = () if request.continuation is None else self._carried_on(request, request.continuation)
+        prime: tuple[tuple[int, ...], ...] = ()
+        if request.continuation is not None:
+            prime = self._carried_on(request, request.continuation, notices)
         melody = None
         if request.melody is not None:
             if self._melody is None:
                 able = [name for name, published in PUBLISHED.items() if published.melody]
                 raise InputError(f"{self.name} cannot follow a melody; {', '.join(able[:-1])} and {able[-1]} can")
-            heard = _read(request.melody, 1)[:, 0]
+            heard = read_audio(request.melody, rate_hz=RATE_HZ, channels=1)[:, 0]
             starts = windows(request.frames, len(prime), stride, self._window)
             melody = melody_windows(heard, starts, self._melody["length"], chroma=self._melody["chroma"])
             if len(starts) == 1 and len(heard) > MELODY_SECONDS * RATE_HZ:
                 notices.append(f"the first {MELODY_SECONDS} s of the melody are followed")
+        if not seems_english(request.prompt):
+            notices.append(NOT_ENGLISH)
         text, whole = self._text(request.prompt, TEXT_SLOTS)
         if not whole:
             notices.append("the end of the prompt was left out: it is too long")
         return AudioPlan(request, self.name, LICENCE, tuple(notices), Wish(Condition(text, stride, melody), prime))
 
-    def _carried_on(self, request: AudioRequest, path: Path) -> tuple[tuple[int, ...], ...]:
-        """The frames of a sound file."""
-        frames = self._codec.encode(_read(path, self._codec.channels))
-        if len(frames) >= request.frames:
-            raise InputError(f"the sound to carry on takes {len(frames) / FRAMES_PER_SECOND:.1f} s already; "
-                             f"ask for more than that, not for {request.seconds:g} s")
-        return tuple(map(tuple, frames.tolist()))
+    def _carried_on(self, request: AudioRequest, path: Path, notices: list[str]) -> tuple[tuple[int, ...], ...]:
+        """The frames of the end of a sound file, as many as leave room in a take."""
+        samples, more = read_end(path, RATE_HZ, self._codec.channels)
+        seconds = carried_on_seconds(len(samples) / RATE_HZ, request.seconds)
+        kept = samples[-round(seconds * RATE_HZ):]
+        if more or len(kept) < len(samples):
+            notices.append(f"only the last {seconds:g} s of the sound are carried on")
+        return tuple(map(tuple, self._codec.encode(kept).tolist()))
 
     def sequences(self, plan: AudioPlan) -> list[Sequence]:
         """One for each take."""
@@ -171,13 +179,6 @@ def needed_bytes(checkpoint: Checkpoint, dtype: str, rows: int) -> int:
 
 def _gigabytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB"
-
-
-def _read(path: Path, channels: int) -> np.ndarray:
-    """Samples of a sound file, (samples, channels) at 32 kHz. Raises InputError."""
-    from models.sound.audio.reading import read_audio
-    samples: np.ndarray = read_audio(path, rate_hz=RATE_HZ, channels=channels)
-    return samples
 
 
 def load(name: str, model: Path | None, host: Host) -> MusicgenEngine:

@@ -63,13 +63,24 @@ def read_audio(
     more than 10 MB, is no sound, is damaged, cut short within what would be used, silent (peak of each channel below
     -80 dBFS), shorter than half a second, holds values that are not numbers, or takes too long to decode.
     """
-    return samples_of(_content(path), _name(path), rate_hz=rate_hz, channels=channels, most_seconds=most_seconds, end=end)
+    return _samples_of(_content(path), _name(path), rate_hz=rate_hz, channels=channels, most_seconds=most_seconds, end=end)
 
 
-def samples_of(
-    content: bytes, name: str, *, rate_hz: int, channels: int, most_seconds: float = MOST_SECONDS, end: bool = False,
-) -> np.ndarray:
-    """The same of the content of a file."""
+def read_end(path: Path, rate_hz: int, channels: int) -> tuple[np.ndarray, bool]:
+    """The last minute of a sound file, as `read_audio` gives it, and whether there is more in front of it."""
+    samples = read_audio(path, rate_hz=rate_hz, channels=channels, most_seconds=MOST_SECONDS + 1, end=True)
+    most = round(MOST_SECONDS * rate_hz)
+    return samples[-most:], len(samples) > most
+
+
+def checked(content: bytes, name: str, *, end: bool = False) -> None:
+    """Raises AudioError as `read_audio` does where the content of a file could not be used."""
+    if not content:
+        raise AudioError(f"{name} is empty")
+    _samples_of(content, name, rate_hz=32_000, channels=1, most_seconds=MOST_SECONDS, end=end)
+
+
+def _samples_of(content: bytes, name: str, *, rate_hz: int, channels: int, most_seconds: float, end: bool) -> np.ndarray:
     if channels not in (1, 2):
         raise ValueError(f"channels must be 1 or 2, not {channels}")
     found = found_in(content)

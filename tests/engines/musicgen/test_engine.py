@@ -110,9 +110,31 @@ def test_a_sound_is_carried_on(engine: Engines, recording: Path) -> None:
         assert len(made.sound(plan, made.take(plan, sequences[0]))) == 3 * 32_000
 
 
-def test_a_sound_that_is_longer_than_what_is_asked_for_is_refused(engine: Engines, recording: Path) -> None:
-    with pytest.raises(InputError, match=r"takes 2\.1 s already; ask for more than that, not for 2 s"):
-        engine("mono").plan(AudioRequest("piano", seconds=2, continuation=recording))
+def test_of_a_sound_that_leaves_no_room_the_end_is_carried_on(engine: Engines, tmp_path: Path, recording: Path) -> None:
+    plan = engine("mono").plan(AudioRequest("piano", seconds=2, continuation=recording))
+    assert len(plan.condition.prime) == 50
+    assert plan.notices == ("only the last 1 s of the sound are carried on",)
+    song = tmp_path / "song.flac"
+    time = np.arange(180 * 8000) / 8000  # the pitch of its end is another one
+    soundfile.write(song, 0.3 * np.sin(2 * np.pi * np.where(time < 175, 220, 440) * time), 8000)
+    plan = engine("mono").plan(AudioRequest("piano", seconds=10, continuation=song))
+    assert len(plan.condition.prime) == 250
+    assert plan.notices == ("only the last 5 s of the sound are carried on",)
+    soundfile.write(tmp_path / "end.flac", 0.3 * np.sin(2 * np.pi * 440 * time[175 * 8000:]), 8000)
+    end = engine("mono").plan(AudioRequest("piano", seconds=10, continuation=tmp_path / "end.flac"))
+    alike = [one == other for one, other in zip(plan.condition.prime[20:-20], end.condition.prime[20:-20], strict=True)]
+    assert sum(alike) > len(alike) / 2
+    assert end.notices == ()
+
+
+@pytest.mark.parametrize(("prompt", "english"), [
+    ("piano", True), ("80s pop track with bassy drums and synth", True), ("bossa nova", True), ("Los Angeles funk", True),
+    ("Stille Nacht on a church organ", True), ("lo-fi", True), ("Motörhead", True), ("🎹", True), ("Adagio, molto lento", True),
+    ("ruhige Klaviermusik am Abend", False), ("ein trauriges Lied mit Geige", False), ("musique triste avec piano", False),
+    ("música rápida con guitarra", False), ("грустная музыка", False), ("悲しいピアノ", False), ("موسيقى هادئة", False)])
+def test_a_prompt_in_a_language_that_the_model_does_not_know_is_told_so(engine: Engines, prompt: str, english: bool) -> None:
+    notices = engine("mono").plan(AudioRequest(prompt, seconds=1)).notices
+    assert any("seems not to be in English" in notice for notice in notices) is not english
 
 
 def test_a_melody_changes_what_is_made(engine: Engines, recording: Path) -> None:
