@@ -134,7 +134,7 @@ def _mended_wav(content: bytes) -> bytes:
     if found is None or at < 0:
         return content
     start, size = found
-    rest = len(content) - start
+    rest = max(len(content) - start, 0)
     if 0 < size <= rest and _walked(content):
         return content
     size = min(size, rest) if 0 < size < _UNKNOWN_SIZE else rest

@@ -67,10 +67,15 @@ def read_audio(
 
 
 def read_end(path: Path, rate_hz: int, channels: int) -> tuple[np.ndarray, bool]:
-    """The last minute of a sound file, as `read_audio` gives it, and whether there is more in front of it."""
+    """The last minute of a sound file, as `read_audio` gives it, and whether there is more in front of it.
+
+    Silence at the very end is left out: what goes on from there would be silence, too.
+    """
     samples = read_audio(path, rate_hz=rate_hz, channels=channels, most_seconds=MOST_SECONDS + 1, end=True)
     most = round(MOST_SECONDS * rate_hz)
-    return samples[-most:], len(samples) > most
+    heard = int(np.flatnonzero(np.abs(samples).max(axis=1) >= SILENT_PEAK)[-1]) + 1
+    sounding = samples[-most:][:max(heard - max(len(samples) - most, 0), round(LEAST_SECONDS * rate_hz))]
+    return sounding, len(samples) > most
 
 
 def checked(content: bytes, name: str, *, end: bool = False) -> None:

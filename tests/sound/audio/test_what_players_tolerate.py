@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.sound.audio.reading import AudioError, read_audio
+from models.sound.audio.reading import AudioError, read_audio, read_end
 from tests.sound.audio.building import RATE_HZ, by_ffmpeg, by_libsndfile, pitch, put, tone
 
 WAVE = tone()
@@ -141,6 +142,41 @@ def test_the_end_of_a_file_is_read_where_it_is_wanted(tmp_path: Path) -> None:
         assert pitch(read(path, 2.0, end=True), 32_000) == pytest.approx(660, abs=1)
         assert pitch(read(path, 2.0), 32_000) == pytest.approx(440, abs=1)
         assert np.allclose(read(path, 60.0, end=True), read(path), atol=1e-6)
+
+
+def test_what_is_carried_on_ends_where_the_sound_does(tmp_path: Path) -> None:
+    quiet = np.zeros((9 * RATE_HZ, 1), np.float32)
+    for before, more in ((10.0, False), (70.0, True)):
+        wave = np.concatenate([tone(before, channels=1), quiet])
+        samples, there_is_more = read_end(put(tmp_path, by_libsndfile(wave, "FLAC", "PCM_16")), 32_000, 1)
+        assert len(samples) == pytest.approx(32_000 * (10.0 if not more else 51.0), abs=2000)
+        assert np.abs(samples[-6000:]).max() > 0.1
+        assert there_is_more is more
+
+
+@pytest.mark.parametrize("kind", TOLERATED)
+def test_damage_gives_sound_or_one_line(tmp_path: Path, kind: str) -> None:
+    chance = random.Random(kind)
+    for _ in range(12):
+        content = bytearray(TOLERATED[kind])
+        within = min(chance.choice((100, 600, len(content))), len(content))
+        for _ in range(chance.choice((1, 5, 30))):
+            content[chance.randrange(within)] = chance.choice((0, 127, 255, chance.randrange(256)))
+        del content[chance.randrange(2 * len(content)):]
+        try:
+            samples = read(put(tmp_path, bytes(content)), end=chance.random() < 0.5)
+        except AudioError as error:
+            told = str(error)
+        else:
+            told = f"{len(samples)} frames" if np.isfinite(samples).all() else "\n"
+        assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("length", range(0, 60, 3))
+def test_a_header_that_is_cut_anywhere_gives_one_line(tmp_path: Path, length: int) -> None:
+    for content in (WAV, TOLERATED["wav with a chunk that is not padded"], AIFF, FLAC, OGG, MP3, CAF, AU):
+        with pytest.raises(AudioError):
+            read(put(tmp_path, content[:length]))
 
 
 def test_a_file_is_silent_only_if_each_of_its_channels_is(tmp_path: Path) -> None:
