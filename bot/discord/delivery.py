@@ -19,10 +19,19 @@ import discord
 from bot.discord import card as pacing
 from bot.discord.buttons import buttons_of
 from bot.discord.card import CardPace, interval_s, too_old
-from bot.discord.posts import Post, card_nonce, holds_take, is_card, note_nonce, take_nonce
+from bot.discord.noting import tell_owner
+from bot.discord.posts import Post, card_nonce, holds_take, is_card, nameless, take_nonce
 from bot.discord.retry import EDITED_TOO_OFTEN, FIRST_WAIT_S, passing, patiently, reason, told_to_wait_s
 from bot.discord.sending import FilesGoneError, sent
-from bot.discord.threads import ARCHIVED, UNKNOWN_MESSAGE, failure_of, open_thread, our_messages, take_from_archive
+from bot.discord.threads import (
+    ARCHIVED,
+    BLOCKED_WORD,
+    UNKNOWN_MESSAGE,
+    failure_of,
+    open_thread,
+    our_messages,
+    take_from_archive,
+)
 from bot.hosting.logs import job_context
 from bot.jobs.ledger import LedgerError
 from bot.jobs.records import Job, JobState, TakeState
@@ -131,6 +140,7 @@ class _JobDelivery:
         self._parts = parts
         self._job_id = job_id
         self._live = live
+        self._nameless = False  # the server's automatic moderation minds a word of it
         self._unsure = not fresh  # something may have been posted of which the ledger does not know
         self._pace = CardPace(asyncio.get_running_loop().time)
 
@@ -167,10 +177,9 @@ class _JobDelivery:
 
     async def _advance(self) -> float | None:
         """Do what is missing now. Seconds until something may be without any news; None when all is done."""
-        job = await self._parts.ledger.job(self._job_id)
         try:
-            if job is not None and not job.told:
-                return await self._bring(job)
+            job = await self._read_again()
+            return None if job.told else await self._bring(job)
         except _DeletedError:
             _log.info("job %d was deleted while it was being delivered", self._job_id)
         return None
@@ -189,6 +198,8 @@ class _JobDelivery:
             if not job.state.over:
                 return await self._show(job)
         except (discord.HTTPException, KapelleError) as error:
+            if self._may_be_nameless(error):
+                return await self._bring(await self._read_again())
             failure = failure_of(error)
             if failure is None:
                 raise
@@ -208,29 +219,8 @@ class _JobDelivery:
         if wait_s is not None:
             return wait_s
         if noted:
-            await self._note(job)
+            await tell_owner(self._bot, job, lambda way: self._patiently(way, "post note"))
         await self._parts.ledger.tell(job.id)
-        return None
-
-    async def _note(self, job: Job) -> None:
-        """In a direct message, or in the channel where it was asked for if the owner takes none."""
-        content = pieces.card(job, None, (), job.language)
-
-        async def directly() -> None:
-            conversation = await self._bot.create_dm(discord.Object(job.owner_id))
-            await conversation.send(content, nonce=note_nonce(job))
-
-        async def in_channel() -> None:
-            await self._bot.get_partial_messageable(job.channel_id).send(content, nonce=note_nonce(job))
-
-        for way in (directly, in_channel):
-            try:
-                return await self._patiently(way, "post note")
-            except discord.HTTPException as error:
-                if failure_of(error) is None:
-                    raise
-                _log.info("the owner of job %d takes no note that way (%s)", job.id, reason(error))
-        _log.warning("the owner of job %d could not be told how it ended", job.id)
         return None
 
     async def _in_thread(self, job: Job) -> Job:
@@ -293,7 +283,8 @@ class _JobDelivery:
         try:
             message_id = await sent(job, take, self._parts.spool, self._bot.get_guild(job.guild_id), send)
         except (discord.HTTPException, FilesGoneError) as error:
-            if isinstance(error, discord.HTTPException) and failure_of(error) is not Failure.TURNED_DOWN:
+            if isinstance(error, discord.HTTPException) and (
+                    self._blocked(error) or failure_of(error) is not Failure.TURNED_DOWN):
                 raise
             _log.error("take %d of job %d is lost (%s)", number, job.id,
                        error if isinstance(error, FilesGoneError) else reason(error))
@@ -388,7 +379,19 @@ class _JobDelivery:
         job = await self._parts.ledger.job(self._job_id)
         if job is None:
             raise _DeletedError
-        return job
+        return nameless(job) if self._nameless else job
+
+    def _blocked(self, error: Exception) -> bool:
+        """Whether a word in it is what Discord minds, and it was not tried without what the member wrote."""
+        return isinstance(error, discord.HTTPException) and error.code == BLOCKED_WORD and not self._nameless
+
+    def _may_be_nameless(self, error: Exception) -> bool:
+        """Whether to try again without what the member wrote; from then on it is left out."""
+        if not self._blocked(error):
+            return False
+        _log.info("job %d holds a word that the server blocks; its posts do without its name", self._job_id)
+        self._nameless = True
+        return True
 
     def _thread(self, job: Job) -> discord.PartialMessageable:
         if job.thread_id is None:

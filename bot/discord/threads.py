@@ -21,6 +21,7 @@ SEARCHED = 500  # messages of ours and others, the newest ones
 _CLOCKS_DIFFER = timedelta(minutes=15)  # ours and Discord's, at most
 _UNKNOWN_GUILD, _UNKNOWN_CHANNEL, UNKNOWN_MESSAGE = 10004, 10003, 10008
 ARCHIVED = 50083
+BLOCKED_WORD = 200000  # by the server's automatic moderation
 _TOO_MANY_THREADS = 160006
 _INVALID = 50035  # something in the body; of a name: too long, or a word that the server filters
 _FORBIDDEN = 403

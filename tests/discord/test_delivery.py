@@ -336,6 +336,28 @@ async def test_a_name_that_a_word_filter_dislikes_gives_way_to_a_plainer_one(
     assert len(await running.posts(job)) == 1
 
 
+async def test_what_automatic_moderation_blocks_is_posted_without_the_title(running: Class) -> None:
+    running.double.filter_words("clair", messages=True)
+    job = await running.ask(takes=2)
+    await running.make(job)
+    assert (await running.until_over(job)).state is JobState.DONE
+    await running.until_card_says(job, "Done")
+    posts, cards = await running.posts(job), await running.cards(job)
+    assert (len(posts), len(cards)) == (2, 1)
+    for message in (*posts, *cards):
+        assert "clair" not in message.content.lower()
+        assert f"#{job.id}" in message.content
+
+
+async def test_a_word_that_is_blocked_midway_loses_no_take(running: Class) -> None:
+    job = await running.until(await running.ask(takes=2), lambda job: job.card_id)
+    running.double.filter_words("clair", messages=True)
+    await running.make(job)
+    done = await running.until_over(job)
+    assert [take.state for take in done.takes] == [TakeState.POSTED] * 2
+    assert len(await running.posts(job)) == 2
+
+
 async def test_a_thread_with_the_plainest_name_is_found_again(running: Class) -> None:
     running.double.filter_words("clair", "#1")
     running.double.faults.next("rate_limited", "POST", "/channels/*/threads", retry_after_s=0.1)

@@ -6,13 +6,13 @@ import argparse
 import asyncio
 import shutil
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from models.scratch import Scratch
 from tests.discord_double import DiscordDouble, Message, Thread
 from tests.discord_double.things import THREAD_CREATED
 from tests.rehearsal.bot_process import BotProcess, running_bot
@@ -42,10 +42,10 @@ SCRIPT = (
 
 async def rehearse(out: Path, console: Console) -> Path:
     """Let the students of the script ask, and write what they get as a page. Raises TimeoutError, RuntimeError."""
-    with tempfile.TemporaryDirectory(prefix="kapelle-rehearsal-") as work:
-        async with DiscordDouble(Path(work)) as double:
+    with Scratch.make("rehearsal-") as work:
+        async with DiscordDouble(work) as double:
             console.print("Discord double: listening on loopback")
-            async with running_bot(double, Path(work, "data")) as bot:
+            async with running_bot(double, work / "data") as bot:
                 console.print("Kapelle: connected, commands registered")
                 names = {}
                 for line in SCRIPT:

@@ -5,7 +5,6 @@ It is called `composed`, and everything it makes says that it is not MusicGen.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from models.interface.engine import Batches, Engine, Host
 from models.interface.midi import LONGEST_TITLE, ComposeRequest
 from models.interface.midi import Take as Notes
 from models.music.score.midi import write_midi
+from models.scratch import Scratch
 from models.sound.rendering.sound import render_sound
 
 NOTICE = "this is not MusicGen: the pocket model composed it, and a SoundFont plays it"
@@ -57,8 +57,8 @@ class ComposedEngine:
     def sound(self, plan: AudioPlan, take: AudioTake) -> np.ndarray:
         """Samples, (frames, 2). Raises RenderingError."""
         notes: Notes = take.content
-        with tempfile.TemporaryDirectory() as folder:
-            midi, sound = Path(folder, "piece.mid"), Path(folder, "piece.wav")
+        with Scratch.make("composed-") as folder:
+            midi, sound = folder / "piece.mid", folder / "piece.wav"
             write_midi(notes.score, midi)
             render_sound(midi, sound, soundfont=self._soundfont)
             return read_wav(sound, plan.request.seconds)
