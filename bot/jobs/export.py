@@ -29,8 +29,8 @@ async def of(ledger: Ledger, user_id: int) -> dict[str, Any]:
         "user": str(user_id),
         "jobs": [_exported(asdict(job)) for job in jobs],
         "favourites": [{"job": job, "take": number, "at": at.isoformat()} for job, number, at in favourites],
-        "quota": [{"guild": str(day.guild_id), "day": day.day.isoformat(), "jobs": day.jobs, "takes": day.takes}
-                  for day in days],
+        "quota": [{"guild": str(day.guild_id), "day": day.day.isoformat(), "jobs": day.jobs, "takes": day.takes,
+                   "last_deleted_begun": day.begun_at.isoformat() if day.begun_at else None} for day in days],
         "reports": [{"job": report.job_id, "take": report.take, "text": report.text, "at": report.at.isoformat()}
                     for report in reports],
         "blocked": [{"guild": str(block.guild_id), "reason": block.reason, "at": block.at.isoformat()} for block in blocks],

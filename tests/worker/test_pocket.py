@@ -55,7 +55,7 @@ async def test_takes_of_a_shared_batch_are_real(worker: LocalWorker, spool: Spoo
     # The short one came later and is done sooner: it shared the batch of the long one.
     assert turns == [(Planned, 1), (Planned, 2), (Rendering, 2), (Rendering, 1)], "one waited for the other"
     planned = {event.job: event.outcome for event in said if isinstance(event, Planned)}
-    assert "maple" in str(planned[2]["matched_title"]).lower()
+    assert "joplin" in str(planned[2]["attributes"]).lower()
     made = [event for event in said if isinstance(event, Made)]
     assert sorted((event.job, event.number) for event in made) == [(1, 1), (1, 2), (1, 3), (2, 1)]
     for take in made:
