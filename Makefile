@@ -24,8 +24,9 @@ setup:
 run: setup
 	@$(if $(ARGS),$(IN_VENV)/kapelle $(ARGS),$(IN_VENV)/python -m tests.rehearsal)
 
+# Half of the time most tests wait for processes and clocks, so two at a time take little more than half as long.
 test: setup
-	@$(IN_VENV)/python -m pytest $(PYTEST_ARGS)
+	@$(IN_VENV)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: setup
 	$(IN_VENV)/python -m ruff check .

@@ -203,7 +203,7 @@ def _left_out(job: Job, language: str) -> list[str]:
 
 def _matched(job: Job, language: str) -> list[str]:
     title, score = job.outcome.get("matched_title"), job.outcome.get("matched_score")
-    if not title or score is None:
+    if not title or score is None or job.outcome.get("notices"):  # a notice says it in more words
         return []
     song = " - ".join(part for part in str(title).split(" --- ") if part)
     return [text(language, "Nearest title I know: {title} ({score} of 100)",

@@ -158,6 +158,14 @@ def test_a_caption_tells_take_length_notes_and_licence_and_the_card_the_match() 
         r"Am nächsten kommt unter den Titeln, die ich kenne: Clair de lune \- Claude Debussy (95 von 100)")
 
 
+@languages
+def test_a_title_is_named_once_on_a_card(language: str) -> None:
+    """As `la-composer` says it, which begins with a title that is not close."""
+    notice = "no close match: the nearest title is “Nocturne - Chopin” with 62 of 100, probably not the song that was meant"
+    far = job(outcome={"matched_title": "Nocturne --- Chopin", "matched_score": 62.4, "notices": [notice]})
+    assert pieces.card(far, None, (), language).count("Nocturne") == 1
+
+
 @pytest.mark.parametrize("seconds", [3.4, 3.6, 59.7, 60.0])
 def test_a_length_is_the_same_wherever_it_stands(seconds: float) -> None:
     said = pieces.take_caption(job(), take(1, seconds=seconds), "en")
