@@ -59,7 +59,7 @@ async def test_a_thread_with_other_pieces_stays_open(server: Server) -> None:
     assert not piece.thread.archived
 
 
-@pytest.mark.parametrize("state", ["while it waits", "when it is done"])
+@pytest.mark.parametrize("state", ["while it waits", "while it is being made", "when it is done"])
 async def test_forgetting_takes_cards_takes_and_names_down(server: Server, state: str) -> None:
     """Also the card of a piece that is being made, which would say so for ever."""
     vera = server.double.member(f"Vera {len(state)}", locale="en")
@@ -71,6 +71,12 @@ async def test_forgetting_takes_cards_takes_and_names_down(server: Server, state
         await server.double.wait_for(lambda: [
             thread for thread in server.double.threads() if title in thread.name and any(
                 "Waiting" in message.content or "Place" in message.content for message in server.double.messages(thread.id))])
+    if state == "while it is being made":
+        job, = await server.jobs_of(vera.id)
+        await server.application.ledger.mark_running(job.id)
+        await server.double.wait_for(lambda: any(
+            "Composing" in message.content for thread in server.double.threads() if title in thread.name
+            for message in server.double.messages(thread.id)))
     thread = next(thread for thread in server.double.threads() if title in thread.name)
     answer = await (await vera.command("privacy")).answer()
     asked = await (await vera.press(answer, "k:privacy:forget")).answer()
