@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from models.engines.pocket.conditioning import Steering
 from models.engines.pocket.decoder import Condition
 from models.engines.pocket.engine import PocketEngine
+from models.engines.pocket.steering import Steering, Strengths
 from models.interface.midi import ComposeRequest
 from models.music.attributes import Attributes
 from models.music.score.notes import Score
@@ -25,7 +25,7 @@ def takes_of(
         plan = engine.plan(ComposeRequest(prompt, takes=1, seed=seed, temperature=temperature))
         (sequence,) = engine.sequences(plan)
         if not conditioned:
-            free = Steering(plan.steering.notes, Attributes(), frozenset(), frozenset(), 0.0, 0.0, False)
+            free = Steering(plan.steering[0].notes, Attributes(), None, Strengths(0, 0, 0, 0, 0, 0))
             sequence = replace(sequence, prime=free.prime, guidance=1.0, condition=Condition(free))
         engine.batcher.add(sequence)
         pairs.append((plan, sequence))

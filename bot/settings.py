@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from models.engines.pocket.steering import Strengths
 from models.engines.registry import AUDIOCRAFT, COMPOSED, ENGINES
 from models.errors import InputError
 from models.interface.engine import Host, Kind
 
 PREFIX = "KAPELLE_"
 ENV_FILE = ".env"
+_STRENGTHS = Strengths()
 
 
 class Settings(BaseSettings):
@@ -31,8 +34,13 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"  # of MusicGen
     precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     pocket_guidance: float = Field(default=2.0, ge=0, le=20)
-    pocket_key_strength: float = Field(default=1.0, ge=0, le=20)
-    pocket_beat_strength: float = Field(default=4.0, ge=0, le=20)
+    pocket_key_strength: float = Field(default=_STRENGTHS.key, ge=0, le=20)
+    pocket_beat_strength: float = Field(default=_STRENGTHS.beat, ge=0, le=20)
+    pocket_chords: float = Field(default=_STRENGTHS.chords, ge=0, le=20)
+    pocket_returns: float = Field(default=_STRENGTHS.returns, ge=0, le=20)
+    pocket_line: float = Field(default=_STRENGTHS.line, ge=0, le=20)
+    pocket_balance: float = Field(default=_STRENGTHS.balance, ge=0, le=20)
+    la_composer_playing: Annotated[tuple[Literal["ranges", "players", "ending"], ...], NoDecode] = ()  # with commas
     audiocraft_python: Path | None = None  # an interpreter with audiocraft; None: the one that was installed, if any
 
     # The server (`kapelle run`)
@@ -66,8 +74,8 @@ class Settings(BaseSettings):
 
     @property
     def host(self) -> Host:
-        return Host(self.data, self.soundfont, self.device, self.precision, self.pocket_guidance, self.pocket_key_strength,
-                    self.pocket_beat_strength)
+        names = (field.name for field in fields(Host))
+        return Host(**{name: getattr(self, name) for name in names})
 
     def offered(self, kind: Kind) -> tuple[str, ...]:
         """Engines that may be asked for jobs of a kind, the usual one first, what stands in for MusicGen last."""
@@ -88,7 +96,7 @@ class Settings(BaseSettings):
         """Where the files of takes are kept."""
         return self.data / "spool"
 
-    @field_validator("engines", "guilds", mode="before")
+    @field_validator("engines", "guilds", "la_composer_playing", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         """Lists are written with commas."""

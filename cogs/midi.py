@@ -11,6 +11,7 @@ from discord.app_commands import locale_str as _
 from discord.ext import commands
 
 from bot.discord.asking import acknowledge, ask
+from bot.jobs.requests import OFFERED_BARS
 from bot.messages.escaping import copyable
 from models.interface.midi import LONGEST_TITLE, SEEDS, TAKES, TEMPERATURES, TOKENS
 
@@ -35,11 +36,12 @@ class Midi(commands.Cog):
         title=_("What the piece is called: a song you know, or anything you can think of"),
         artist=_("Who it is by, or sounds like"),
         tokens=_("How long it is: about three tokens for each note"),
+        bars=_("How many bars it has: 16 are a short song. Its tokens stay the limit"),
         takes=_("How many different takes you get"),
         temperature=_("How daring it is: 0.5 is tame, 1.2 is wild"),
         engine=_("Which model composes"),
         seed=_("A number: the same one gives the same piece again"),
-        stop_at_end=_("Whether a take may end before its tokens are used up"))
+        stop_at_end=_("With la-composer: a take may end before its tokens are used up. pocket ends by itself"))
     @app_commands.rename(stop_at_end="stop-at-end")
     @app_commands.guild_only
     @app_commands.guild_install
@@ -48,13 +50,14 @@ class Midi(commands.Cog):
             title: Range[str, 1, LONGEST_TITLE],
             artist: Range[str, 0, LONGEST_TITLE] = "",
             tokens: Range[int, TOKENS.start, TOKENS.stop - 1] | None = None,
+            bars: Range[int, OFFERED_BARS.start, OFFERED_BARS.stop - 1] | None = None,
             takes: Range[int, TAKES.start, TAKES.stop - 1] | None = None,
             temperature: Range[float, TEMPERATURES[0], TEMPERATURES[1]] | None = None,
             engine: str | None = None,
             seed: Range[int, SEEDS.start, SEEDS.stop - 1] | None = None,
             stop_at_end: bool = False) -> None:
         await acknowledge(interaction)
-        given = {"tokens": tokens, "takes": takes, "temperature": temperature, "seed": seed}
+        given = {"tokens": tokens, "bars": bars, "takes": takes, "temperature": temperature, "seed": seed}
         await ask(interaction, {
             "title": title, "artist": artist, "stop_at_end": stop_at_end,
             **{name: value for name, value in given.items() if value is not None},  # what is not said, the service chooses

@@ -17,7 +17,10 @@ SoundFormatOption = Annotated[Literal["ogg", "mp3", "wav"], typer.Option("--form
 def compose(
     title: Annotated[str, typer.Argument(help="What the piece is called; may be empty when there is an artist.")] = "",
     artist: Annotated[str, typer.Option(help="Who wrote or plays it.")] = "",
-    tokens: Annotated[int, typer.Option(help="Length of a take, three to a note: 32 to 2048.")] = 512,
+    tokens: Annotated[int, typer.Option(help="Length of a take at most, three to a note: 32 to 2048.")] = 512,
+    bars: Annotated[int | None, typer.Option(
+        help="How many bars a take has, 1 to 512: --bars 16 is a short song. Tokens stay the limit. Engine pocket only.",
+        show_default="as many as suit the tokens")] = None,
     takes: Annotated[int, typer.Option(help="How many pieces to make: 1 to 16.")] = 4,
     temperature: Annotated[float, typer.Option(help="From careful to bold: 0.1 to 1.5.")] = 0.9,
     seed: Annotated[int | None, typer.Option(
@@ -25,7 +28,8 @@ def compose(
     engine: Annotated[str, typer.Option(help="pocket or la-composer.")] = "pocket",
     model: Annotated[Path | None, typer.Option(help="Folder of another model for the engine.")] = None,
     stop_at_end: Annotated[bool, typer.Option(
-        "--stop-at-end", help="Let a piece end before its tokens are used up.")] = False,
+        "--stop-at-end", help="Let la-composer end a piece before its tokens are used up; pocket always ends by itself, "
+        "with a whole bar.")] = False,
     continuation: Annotated[Path | None, typer.Option(
         "--continue", help="A MIDI file to carry on; tokens are those that come to it.")] = None,
     sound_format: SoundFormatOption = "ogg",
@@ -46,7 +50,7 @@ def compose(
     request = ComposeRequest(
         title=title, artist=artist, tokens=tokens, takes=takes, temperature=temperature,
         seed=secrets.randbelow(2**32) if seed is None else seed, stop_at_end=stop_at_end,
-        continuation=continuation)
+        continuation=continuation, bars=bars)
     desk = Desk(out or settings.out, sound_format, settings.soundfont)
     desk.check(request)
 

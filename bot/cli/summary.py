@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bot.cli.terminal import shown
 from bot.takes.compose import Composition
+from bot.takes.forms import form_of, in_a_line
 from models.interface.midi import Plan, Take
 from models.music.attributes import TONICS, Attributes
 
@@ -44,6 +45,7 @@ def document(composition: Composition[Plan, Take], model: Path | None, sound_for
             "files": {what: str(path.absolute()) for what, path in one.files.items()},
             "notes": len(one.take.score),
             "seconds": round(one.seconds, 3),
+            "plan": None if (form := form_of(plan, one.take.number)) is None else form.as_json(),
             "prime_length": one.take.prime_length,
             "ids": [int(id_) for id_ in one.take.ids],
         } for one in composition.takes],
@@ -81,6 +83,9 @@ def print_summary(composition: Composition[Plan, Take]) -> None:
         files = " ".join(path.name for path in one.files.values()) or f"none: {silent}"
         takes.add_row(str(one.take.number), str(len(one.take.score)), f"{one.seconds:.1f}", files)
     console.print(takes)
+    for one in composition.takes:
+        if (form := form_of(plan, one.take.number)) is not None:
+            line(f"form of take {one.take.number}: {in_a_line(form)}")
     playing = sum(one.seconds for one in composition.takes)
     line(f"made in {composition.seconds:.1f} s, plays for {playing:.1f} s; seed {plan.request.seed}")
     line(f"files are in {composition.folder}")

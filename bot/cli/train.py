@@ -21,6 +21,11 @@ def train(
     heads: Annotated[int | None, typer.Option(help="Attention heads of a layer, 64 wide each.")] = None,
     rows: Annotated[int | None, typer.Option(help="Rows in a batch.")] = None,
     row_ids: Annotated[int | None, typer.Option(help="Ids in a row; a multiple of three.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Folder of a trained model of the same sizes to set out from.")] = None,
+    rate: Annotated[float, typer.Option(help="Share of the usual learning rate.", min=0.001, max=4)] = 1.0,
+    without: Annotated[list[str] | None, typer.Option(
+        help="What the network is not told, to see what it is worth: chords, phrases, 'bars left', memory, returns. "
+             "May be given several times.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the weights and of the order of rows.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch.", show_default="setting KAPELLE_THREADS")] = None,
     compiled: Annotated[bool, typer.Option(
@@ -49,12 +54,15 @@ def train(
     if threads is not None:
         settings = settings.model_copy(update={"threads": threads})
     settings.limit_threads()
+    from models.training.rows import PLANNED
     from models.training.train import CHECKPOINT, TrainingPlan
     from models.training.train import train as run
 
-    plan = replace(TrainingPlan(compiled=compiled), **changes)  # type: ignore[arg-type]
+    if unknown := set(without or ()) - set(PLANNED):
+        raise InputError(f"--without takes {', '.join(PLANNED)}, not {', '.join(sorted(unknown))}")
+    plan = replace(TrainingPlan(compiled=compiled, rate=rate, without=tuple(without or ())), **changes)  # type: ignore[arg-type]
     typer.echo(f"training on {data}, {plan.planned_ids:,} ids; checkpoint and log in {out}")
-    trainer = run(data, out, plan, _tell)
+    trainer = run(data, out, plan, _tell, start)
     done = "done" if trainer.ids_seen >= plan.planned_ids else "stopped; the same command goes on"
     typer.echo(f"{done} after {trainer.ids_seen:,} of {plan.planned_ids:,} ids; checkpoint: {out / CHECKPOINT}")
 

@@ -21,6 +21,7 @@ from bot.discord.people import pressed
 from bot.discord.uploads import file_of, inputs_of
 from bot.jobs.records import Job, Member
 from bot.jobs.refusals import Reason, Refusal
+from bot.jobs.requests import OFFERED_BARS
 from bot.messages import answers, wording
 from bot.messages.languages import text
 from models.interface.audio import GUIDANCES, LONGEST_PROMPT, SECONDS
@@ -52,10 +53,16 @@ class Window(ui.Modal):
 
 
 def vary(job: Job, language: str) -> Window:
-    """The same piece with another temperature or length, of sound also guidance; the seed stays."""
+    """The same piece with another temperature or length, of sound also guidance; the seed stays.
+
+    Bars can be changed where their number was asked for.
+    """
     window = Window("vary", text(language, "Vary #{number}", number=job.id), job)
     _ask_for_temperature(window, job, language)
     _ask_for_length(window, job, language)
+    if "bars" in job.parameters:
+        window.ask_for("bars", text(language, "Bars ({least} to {most})", least=OFFERED_BARS.start, most=OFFERED_BARS.stop - 1),
+                       str(job.parameters["bars"]))
     if job.kind == "audio":
         low, high = (wording.number(value, language) for value in GUIDANCES)
         window.ask_for("guidance", text(language, "Guidance ({least} to {most})", least=low, most=high),
@@ -147,6 +154,8 @@ def _fields(components: Any) -> Iterator[tuple[str, str]]:
 async def _vary(interaction: Sending, sent: _Sent) -> None:
     job = sent.job
     changed = {**sent.decimal("temperature"), **sent.length()}
+    if "bars" in job.parameters:
+        changed["bars"] = reading.whole("bars", sent.fields["bars"])
     if job.kind == "audio":
         changed |= sent.decimal("guidance")
     await ask(interaction, {**job.parameters, **changed}, kind=job.kind, engine=job.engine, parent_id=job.id,

@@ -12,7 +12,7 @@ _NAMES = frozenset({Location.command_name, Location.group_name})
 # Names of options may be short words that mean other things elsewhere, so they are translated by what they are.
 _OPTION = "option"
 OPTIONS = frozenset({
-    C_("option", "title"), C_("option", "artist"), C_("option", "tokens"), C_("option", "takes"),
+    C_("option", "title"), C_("option", "artist"), C_("option", "tokens"), C_("option", "takes"), C_("option", "bars"),
     C_("option", "temperature"), C_("option", "engine"), C_("option", "seed"), C_("option", "stop-at-end"),
     C_("option", "job"), C_("option", "number"), C_("option", "whose"), C_("option", "limit"), C_("option", "value"),
     C_("option", "role"), C_("option", "channel"), C_("option", "member"), C_("option", "reason"), C_("option", "word"),

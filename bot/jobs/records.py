@@ -96,7 +96,7 @@ class Job:
     strikes: float  # crashes while it ran alone
     alone: bool  # it shared a batch with a crash and is tried alone first
     failure: str | None  # code of FAILURES in bot.jobs.refusals
-    outcome: Mapping[str, Any]  # what the engine planned: matched title, score, attributes, notices
+    outcome: Mapping[str, Any]  # what the engine planned: matched title, score, attributes, notices, forms
     card_id: int | None  # message that shows its status
     created_at: datetime  # UTC, as all others
     started_at: datetime | None

@@ -19,7 +19,9 @@ Request = ComposeRequest | AudioRequest
 REQUESTS: Mapping[str, type[ComposeRequest] | type[AudioRequest]] = {"midi": ComposeRequest, "audio": AudioRequest}
 INPUTS = ("continuation", "melody")  # files; which ones is not for members to say
 WORDS = ("title", "artist", "prompt")  # what members write
-_JSON: Mapping[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float), bool: (bool,)}
+OFFERED_BARS = range(4, 64 + 1)  # to members; a piece of fewer has no form, one of more hardly any notes in a bar
+_JSON: Mapping[Any, tuple[type, ...]] = {
+    str: (str,), int: (int,), int | None: (int,), float: (int, float), bool: (bool,)}
 _CAPPED = ("takes", "tokens", "seconds")  # the usual ones are fewer where the limits are lower
 
 
@@ -55,8 +57,8 @@ def read(kind: str, parameters: Mapping[str, Any], limits: Limits) -> Request:
 
 
 def parameters_of(request: Request) -> dict[str, Any]:
-    """The options that make the request again, as JSON; without its files."""
-    return {name: value for name, value in asdict(request).items() if name not in INPUTS}
+    """The options that make the request again, as JSON; without its files, and what was left open."""
+    return {name: value for name, value in asdict(request).items() if name not in INPUTS and value is not None}
 
 
 def rebuilt(kind: str, parameters: Mapping[str, Any], inputs: Mapping[str, Path]) -> Request:

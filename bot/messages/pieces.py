@@ -15,6 +15,7 @@ from models.engines.registry import COMPOSED
 from models.interface.audio import LONGEST_PROMPT
 
 _LONGEST_NAME = 120
+_LONGEST_FORM = 80
 _BAR = 16
 _NOT_SHOWN = frozenset({Failure.THREAD_GONE, Failure.FORBIDDEN, Failure.TURNED_DOWN, Failure.TOO_MANY_THREADS, Failure.LOST})
 STATES = {
@@ -49,7 +50,8 @@ def card(job: Job, queued: Queued | None, shares: Sequence[float], language: str
             lines.append(text(language, "Cancelled."))
     if job.state.over:
         lines += _left_out(job, language)
-    return message(lines + _matched(job, language) + _notices(job, language))
+    forms = _forms(job, language)
+    return message(lines + forms[:len(set(forms)) == 1] + _matched(job, language) + _notices(job, language))
 
 
 def take_caption(job: Job, take: TakeRecord, language: str) -> str:
@@ -57,7 +59,7 @@ def take_caption(job: Job, take: TakeRecord, language: str) -> str:
     said = [text(language, "**Take {number} of {takes}** · {name} · {time}",
                  number=take.number, takes=_takes(job), name=name(job), time=clock(take.seconds))]
     if job.kind == "midi":
-        said.append(plural(language, "{n} note", "{n} notes", take.notes))
+        said += [plural(language, "{n} note", "{n} notes", take.notes), *_forms(job, language)[take.number - 1:take.number]]
     lines = [" · ".join(said), _licence(job, language)]
     return message(lines)
 
@@ -75,7 +77,7 @@ def parameters(job: Job, language: str | None = None) -> str:
         options.append(("title", copyable(str(asked.get("title", "")), 80)))
         if artist := copyable(str(asked.get("artist", "")), 80):
             options.append(("artist", artist))
-    options += [(option, asked[option]) for option in ("tokens", "takes") if option in asked]
+    options += [(option, asked[option]) for option in ("tokens", "bars", "takes") if option in asked]
     options += [(option.replace("_", "-"), f"{float(asked[option]):g}")
                 for option in ("seconds", "temperature", "guidance", "top_k", "top_p", "stride") if option in asked]
     options.append(("engine", copyable(job.engine, 48)))
@@ -169,6 +171,8 @@ def _asked(job: Job, language: str) -> str:
     said = [plural(language, "{n} take", "{n} takes", _takes(job))]
     if "tokens" in asked:
         said.append(text(language, "{tokens} tokens", tokens=asked["tokens"]))
+    if "bars" in asked:
+        said.append(plural(language, "{n} bar", "{n} bars", int(asked["bars"])))
     if "seconds" in asked:
         said.append(text(language, "{seconds} s", seconds=number(float(asked["seconds"]), language)))
     if "temperature" in asked:
@@ -208,6 +212,13 @@ def _matched(job: Job, language: str) -> list[str]:
     song = " - ".join(part for part in str(title).split(" --- ") if part)
     return [text(language, "Nearest title I know: {title} ({score} of 100)",
                  title=plain(song, _LONGEST_NAME), score=number(float(score), language, 0))]
+
+
+def _forms(job: Job, language: str) -> list[str]:
+    """How long each take is planned to be, and which of its phrases come back; nothing where an engine makes no plans."""
+    return [plural(language, "{n} bar, form {form}", "{n} bars, form {form}", int(form["bars"]),
+                   form=plain(str(form["phrases"]), _LONGEST_FORM))
+            for form in job.outcome.get("forms") or ()]
 
 
 def _notices(job: Job, language: str) -> list[str]:

@@ -110,7 +110,8 @@ def compose(engine: Engine, request: AnyRequest, desk: Desk, report: Callable[[E
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         if not any(one.files for one in rendered):
-            ending = ", or leave out --stop-at-end" if getattr(request, "stop_at_end", False) else ""
+            may_end = getattr(request, "stop_at_end", False) and not getattr(plan, "forms", ())
+            ending = ", or leave out --stop-at-end" if may_end else ""
             raise KapelleError(f"none of the takes holds a note; ask for more tokens or another seed{ending}")
         rendered.sort(key=lambda one: one.take.number)
         return Composition(plan, folder, tuple(rendered), time.monotonic() - started)

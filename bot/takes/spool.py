@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiofiles
 
@@ -119,14 +120,14 @@ class Spool:
         """Where the files are that a job works on. Raises InputError for a name that is none of ours."""
         return {what: self._folder / checked(name) / checked(file) for what, file in files.items()}
 
-    def keep(self, folder: Path, made: Made) -> None:
+    def keep(self, folder: Path, made: Made, plan: Mapping[str, Any] | None = None) -> None:
         """Write the manifest of a take whose files are in the folder; from then on it is made, even if power fails.
 
-        Raises RenderingError, OSError.
+        `plan`: of its form, JSON, for whoever reads it there. Raises RenderingError, OSError.
         """
         _settle(folder)  # the files' names, before anything says that they are there
         with whole_file(folder / f"take-{made.number}.json") as draft:
-            draft.write_text(json.dumps(asdict(made)), encoding="utf-8")
+            draft.write_text(json.dumps(asdict(made) | ({"plan": plan} if plan else {})), encoding="utf-8")
         _settle(folder)
 
     def _made(self, job_id: int) -> list[Made]:

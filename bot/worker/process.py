@@ -22,6 +22,7 @@ from typing import Any
 from bot.jobs.refusals import Failure
 from bot.jobs.requests import rebuilt
 from bot.settings import Settings
+from bot.takes.forms import form_of, in_short
 from bot.takes.render import AnyPlan, AnyTake, Desk, render_take
 from bot.takes.spool import Made, Spool
 from bot.worker.protocol import (
@@ -289,7 +290,8 @@ class Worker:
             made = Made(
                 job.order.job, job.order.attempt, take.number, {what: path.name for what, path in rendered.files.items()},
                 rendered.seconds, rendered.notes, ids)
-            self._spool.keep(job.folder, made)
+            form = form_of(job.plan, take.number)
+            self._spool.keep(job.folder, made, form.as_json() if form else None)
         except OSError as error:
             raise _unwritable(error) from error
         return made
@@ -350,6 +352,7 @@ def _outcome(plan: AnyPlan) -> dict[str, Any]:
         "matched_score": plan.matched_score,
         "attributes": asdict(plan.attributes),
         "notices": list(plan.notices),
+        "forms": [in_short(form) for form in plan.forms],
     }
 
 

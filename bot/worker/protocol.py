@@ -57,7 +57,7 @@ class Loading:
 class Planned:
     job: int
     attempt: int
-    outcome: Mapping[str, Any]  # matched_title, matched_score, attributes, notices
+    outcome: Mapping[str, Any]  # matched_title, matched_score, attributes, notices, forms in short
 
 
 @dataclass(frozen=True)

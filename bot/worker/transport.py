@@ -241,9 +241,8 @@ def _environment(settings: Settings, scratch: Path) -> dict[str, str]:
         "LOG_LEVEL": settings.log_level,
         "DEVICE": settings.device,
         "PRECISION": settings.precision,
-        "POCKET_GUIDANCE": settings.pocket_guidance,
-        "POCKET_KEY_STRENGTH": settings.pocket_key_strength,
-        "POCKET_BEAT_STRENGTH": settings.pocket_beat_strength,
+        **{name.upper(): getattr(settings, name) for name in Settings.model_fields if name.startswith("pocket_")},
+        "LA_COMPOSER_PLAYING": ",".join(settings.la_composer_playing),
     }
     names = {f"{PREFIX}{name}" for name in given}
     return {name: value for name, value in kept.items() if name.upper() not in names} | {

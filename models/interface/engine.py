@@ -65,5 +65,10 @@ class Host:
     device: str = "auto"  # cpu, cuda, or whichever there is
     precision: str = "auto"  # float32, bfloat16, int8, or what suits the device
     pocket_guidance: float = 2.0  # what the pocket model is held to; docs/decisions.md has what they do
-    pocket_key_strength: float = 1.0
-    pocket_beat_strength: float = 4.0
+    pocket_key_strength: float | None = None  # None, as below: what the engine has
+    pocket_beat_strength: float | None = None
+    pocket_chords: float | None = None
+    pocket_returns: float | None = None
+    pocket_line: float | None = None
+    pocket_balance: float | None = None
+    la_composer_playing: tuple[str, ...] = ()  # ranges, players, ending: what its takes are held to; none: as upstream

@@ -11,12 +11,14 @@ from typing import Any
 
 from models.errors import InputError
 from models.music.attributes import Attributes
+from models.music.form.plan import FormPlan
 from models.music.score.notes import Score
 
 TOKENS = range(32, 2048 + 1)
 TAKES = range(1, 16 + 1)
 TEMPERATURES = (0.1, 1.5)
 SEEDS = range(2**32)
+BARS = range(1, 512 + 1)
 LONGEST_TITLE = 80
 
 
@@ -33,8 +35,9 @@ class ComposeRequest:
     takes: int = 4  # 1..16
     temperature: float = 0.9  # 0.1..1.5
     seed: int = 0  # 0..2**32 - 1
-    stop_at_end: bool = False  # a piece may end before its tokens are used up
+    stop_at_end: bool = False  # a piece may end before its tokens are used up; where an engine plans pieces it always may
     continuation: Path | None = None  # a MIDI file that is carried on; tokens are those that come to it
+    bars: int | None = None  # 1..512, of what is made; None: as many as the tokens fill
 
     def __post_init__(self) -> None:
         if not self.title.strip() and not self.artist.strip():
@@ -48,6 +51,8 @@ class ComposeRequest:
                                      ("seed", self.seed, SEEDS)):
             if value not in allowed:
                 raise InputError(f"{name} must be between {allowed.start} and {allowed.stop - 1}, not {value}")
+        if self.bars is not None and self.bars not in BARS:
+            raise InputError(f"bars must be between {BARS.start} and {BARS.stop - 1}, not {self.bars}")
         low, high = TEMPERATURES
         if not (math.isfinite(self.temperature) and low <= self.temperature <= high):
             raise InputError(f"temperature must be between {low} and {high}, not {self.temperature}")
@@ -75,7 +80,7 @@ class ComposeRequest:
 
 @dataclass(frozen=True)
 class Plan:
-    """A request as an engine understood it."""
+    """A request as an engine understood it. Raises InputError where bars are asked of an engine that plans none."""
 
     request: ComposeRequest
     engine: str
@@ -83,9 +88,14 @@ class Plan:
     matched_score: float | None  # 0..100
     attributes: Attributes
     sources: Mapping[str, str] = field(default_factory=dict)  # attribute -> where it is from
+    forms: tuple[FormPlan, ...] = ()  # of each take, where the engine plans them
     prime: tuple[int, ...] = ()
     steering: Any = None  # the engine's own
     notices: tuple[str, ...] = ()  # what the user should know, one line each
+
+    def __post_init__(self) -> None:
+        if self.request.bars is not None and not self.forms:
+            raise InputError(f"{self.engine} plans no bars; leave out how many, or choose an engine that does")
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,10 @@ FORMS: Mapping[str, str] = {
     "choir": r"\bchoirs?\b|\bsatb\b|\b(männer|frauen|kinder|kirchen|knaben|gospel)?chor\b|a cap+ella",
     "baroque": r"baroque|barock",
     "romantic": r"\bromantic\b",
+    "canon": r"\b[ck]anons?\b",
 }
+PLANNED_FORMS = frozenset({"canon"})
+"""Forms that plans know and networks have not learnt as an attribute."""
 _FORM_PATTERNS = tuple((name, re.compile(pattern)) for name, pattern in FORMS.items())
 
 

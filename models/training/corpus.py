@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from models.errors import InputError, KapelleError
+from models.music.form.chords import units_in_bar
 from models.music.score.midi import read_midi
 from models.music.score.notes import Score
 from models.music.score.programs import DROPPED, channels_of
@@ -31,7 +32,11 @@ from models.music.score.programs import DROPPED, channels_of
 PIECE_NOTE = np.dtype([
     ("onset_ms", "f4"),
     ("duration_ms", "f4"),
+    ("quarters", "f4"),  # from the beginning of the piece
     ("quarters_in_bar", "f4"),
+    ("bar_quarters", "f4"),
+    ("bar", "u2"),  # from 0
+    ("units", "u1"),  # harmonic units in the bar
     ("quarter_ms", "f4"),
     ("pitch", "u1"),
     ("velocity", "u1"),
@@ -73,7 +78,14 @@ def piece_notes(score: Score) -> np.ndarray:
     result = np.zeros(len(notes), dtype=PIECE_NOTE)
     result["onset_ms"] = notes["onset_ms"]
     result["duration_ms"] = notes["duration_ms"]
-    result["quarters_in_bar"] = ((tick - metre_ticks[at]) / score.ticks_per_quarter) % bar_quarters[at]
+    since = (tick - metre_ticks[at]) / score.ticks_per_quarter
+    result["quarters"] = tick / score.ticks_per_quarter
+    result["quarters_in_bar"] = since % bar_quarters[at]
+    result["bar_quarters"] = bar_quarters[at]
+    result["units"] = np.array([units_in_bar(metre.beats, metre.unit) for metre in score.metres])[at]
+    lengths = np.diff(metre_ticks) / score.ticks_per_quarter / bar_quarters[:-1]
+    bars_before = np.concatenate(([0], np.cumsum(np.ceil(lengths - 1e-6)))).astype(np.int64)
+    result["bar"] = np.minimum(bars_before[at] + (since // bar_quarters[at]).astype(np.int64), np.iinfo(np.uint16).max)
     result["quarter_ms"] = quarter_ms[np.searchsorted(tempo_ticks, tick, side="right") - 1]
     for name in ("pitch", "velocity"):
         result[name] = notes[name]

@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.checkpoints.store import load_model
 from models.engines.pocket.features import GlobalFeatures
 from models.engines.pocket.network import KINDS, PocketNetwork
-from models.engines.pocket.weights import save_pocket
+from models.engines.pocket.weights import FAMILY, save_pocket
 from models.errors import CheckpointError, InputError
 from models.music.attributes import composer_key
 from models.network.local_transformer import LocalTransformerConfig
@@ -51,9 +52,11 @@ class TrainingPlan:
     planned_ids: int = 34_000_000
     matrix_rate: float = 4e-3  # Muon, scaled to the step size of AdamW
     vector_rate: float = 2e-3  # AdamW
+    rate: float = 1.0  # share of both
     warm_up_ids: int = 400_000
     cool_down: float = 0.5  # last share of the plan
     seed: int = 1
+    without: tuple[str, ...] = ()  # of rows.PLANNED: what the network is not told, to see what it is worth
     checkpoint_minutes: float = 5
     evaluate_minutes: float = 12
     compiled: bool = True  # by torch, where it can; a run of a few steps is faster without
@@ -72,6 +75,31 @@ def initialise(network: PocketNetwork) -> None:
         if parameter.dim() == 2:
             adds = name.endswith(("out.weight", "down.weight"))
             nn.init.normal_(parameter, std=0.02 / (2 * depth) ** 0.5 if adds else 0.02)
+    for added in (network.memory, network.matched):
+        nn.init.zeros_(added.weight)
+
+
+def start_from(network: PocketNetwork, folder: Path) -> None:
+    """Take over the weights of a trained model of the same sizes; what it does not know yet counts nothing at first.
+
+    Raises CheckpointError.
+    """
+    config, tensors = load_model(folder)
+    if config["family"] != FAMILY or config.get("composers") != list(network.features.composers):
+        raise CheckpointError(f"{folder} is not a pocket model with the composers of this corpus")
+    if config.get("sizes") != asdict(network.config):
+        raise CheckpointError(f"{folder} is a model of other sizes than this plan has")
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            known = tensors.get(name)
+            if name in ("grid.weight", "memory.weight", "matched.weight"):
+                parameter.zero_()
+                if known is not None:
+                    parameter[:len(known)] = known[:len(parameter)]  # later features stand behind earlier ones
+            elif known is None or known.shape != parameter.shape:
+                raise CheckpointError(f"{folder} has no {name} of the shape {tuple(parameter.shape)}")
+            else:
+                parameter.copy_(known)
 
 
 def common_composers(corpus: Corpus, pieces: list[int]) -> tuple[str, ...]:
@@ -85,6 +113,7 @@ class Trainer:
 
     def __init__(
         self, corpus: Corpus, plan: TrainingPlan, folder: Path, report: Callable[[dict[str, Any]], None],
+        start: Path | None = None,
     ) -> None:
         self.corpus, self.plan, self.folder, self._report = corpus, plan, folder, report
         pieces = corpus.split("train")
@@ -98,13 +127,16 @@ class Trainer:
             width=plan.width, depth=plan.depth, heads=plan.heads, window=plan.window, positions=0, tied=True)
         self.network = PocketNetwork(config, features).to(self._device)
         initialise(self.network)
+        if start is not None and not (folder / CHECKPOINT).is_file():
+            start_from(self.network, start)
         matrices = [p for name, p in self.network.named_parameters() if ".blocks." in name and p.dim() == 2]
         chosen = {id(p) for p in matrices}
         vectors = [p for p in self.network.parameters() if id(p) not in chosen]
         self._muon = torch.optim.Muon(
             matrices, lr=plan.matrix_rate, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw")
         self._adamw = torch.optim.AdamW(vectors, lr=plan.vector_rate, betas=(0.9, 0.97), weight_decay=0.0)
-        self._rows = RowSampler(corpus, pieces, features, plan.row_ids, plan.seed, plan.augmented)
+        self._rows = RowSampler(corpus, pieces, features, plan.row_ids, plan.seed, plan.augmented,
+                                frozenset(plan.without))
         self.step = self.ids_seen = 0
         self._seconds_before = 0.0
         self._started = time.monotonic()
@@ -140,7 +172,7 @@ class Trainer:
             "ids": self.ids_seen, "steps": self.step, "minutes": round(self._minutes, 1), "val": result})
 
     def _learn(self, losses_of: Callable[..., Losses]) -> Losses:
-        share = rate_at(self.plan, self.ids_seen)
+        share = self.plan.rate * rate_at(self.plan, self.ids_seen)
         self._muon.param_groups[0]["lr"] = self.plan.matrix_rate * share
         self._adamw.param_groups[0]["lr"] = self.plan.vector_rate * share
         losses = losses_of(*self._tensors(self._rows.batch(self.step, self.plan.rows)))
@@ -154,12 +186,12 @@ class Trainer:
         self.ids_seen += self.plan.rows * self.plan.row_ids
         return losses
 
-    def _losses(self, ids: Tensor, grid: Tensor, segment: Tensor, attributes: Tensor) -> Losses:
+    def _losses(self, *batch: Tensor) -> Losses:
         with torch.autocast(self._device.type, torch.bfloat16):
-            return self.network.losses(ids, grid, segment, attributes)
+            return self.network.losses(*batch)
 
     def _tensors(self, batch: Batch) -> list[Tensor]:
-        arrays = (batch.ids, batch.grid, batch.segment, batch.attributes)
+        arrays = (batch.ids, batch.grid, batch.segment, batch.attributes, batch.memory, batch.marks)
         return [torch.from_numpy(array).to(self._device) for array in arrays]
 
     @property
@@ -169,7 +201,7 @@ class Trainer:
     def _evaluate(self) -> dict[str, float]:
         if not self._val_pieces:
             return {}
-        losses = evaluate(self.network, self.corpus, self._val_pieces)
+        losses = evaluate(self.network, self.corpus, self._val_pieces, without=self.plan.without)
         self._log("val", losses)
         return losses
 
@@ -218,13 +250,15 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def train(data: Path, folder: Path, plan: TrainingPlan, report: Callable[[dict[str, Any]], None]) -> Trainer:
+def train(
+    data: Path, folder: Path, plan: TrainingPlan, report: Callable[[dict[str, Any]], None], start: Path | None = None,
+) -> Trainer:
     """Train on the folder `data`; checkpoint, log, the corpus as arrays and the model go to `folder`.
 
-    `report` gets each line of the log. Raises InputError for a folder without usable pieces,
-    CheckpointError for a checkpoint that cannot be resumed.
+    `start` is a model whose weights are taken over where there is no checkpoint yet. `report` gets each line of the
+    log. Raises InputError for a folder without usable pieces, CheckpointError for a checkpoint that cannot be resumed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(read_corpus(data, folder), plan, folder, report)
+    trainer = Trainer(read_corpus(data, folder), plan, folder, report, start)
     trainer.run()
     return trainer

@@ -21,9 +21,13 @@ from models.errors import CheckpointError
 from models.interface.engine import Host
 from models.interface.midi import ComposeRequest, Plan, Take
 from models.music.attributes import Attributes
+from models.music.form.plan import Bar, FormPlan, Section
 from models.music.vocabulary.los_angeles import DURATION, NO_DRUMS, PITCH, START, decode
 
 HEADER = (START, NO_DRUMS, START + 3)
+TWO_FORMS = tuple(
+    FormPlan(name, 0, "major", (4, 4), 120.0, (Section("A", "theme", 0, 2),), (Bar((0,)), Bar((5, 7), 1)), (), 4.0)
+    for name in ("song", "hymn"))
 
 
 class ScaleDecoder:
@@ -63,13 +67,15 @@ class SmallEngine:
 
     def __init__(self) -> None:
         self.decoder = ScaleDecoder()
+        self.forms: tuple[FormPlan, ...] = ()
         self.batcher = Batcher(self.decoder)
 
     def plan(self, request: ComposeRequest) -> Plan:
         return Plan(
             request=request, engine=self.name, matched_title="Nocturne in C --- Nobody", matched_score=41.0,
             attributes=Attributes(genre="classical", tonic=0, mode="major"),
-            sources={"genre": "title", "key": "stated"}, prime=HEADER, notices=("nothing like it was found",))
+            sources={"genre": "title", "key": "stated"}, forms=self.forms, prime=HEADER,
+            notices=("nothing like it was found",))
 
     def sequences(self, plan: Plan) -> list[Sequence]:
         request = plan.request

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import soundfile
 
+from tests.cli.conftest import TWO_FORMS
+
 Written = Callable[[], list[str]]
 
 
@@ -51,6 +53,27 @@ def test_json_is_one_document(kapelle: Any, small: Any) -> None:
     assert all(Path(path).is_file() for take in document["takes"] for path in take["files"].values())
 
 
+def test_each_take_is_told_with_its_plan(kapelle: Any, small: Any) -> None:
+    small.forms = TWO_FORMS
+    command = ("compose", "Nocturne", "--takes", 2, "--tokens", 48, "--seed", 1, "--bars", 2)
+    document = json.loads(kapelle(*command, "--json").out)
+    assert document["parameters"]["bars"] == 2
+    assert [take["plan"]["form"] for take in document["takes"]] == ["song", "hymn"]
+    assert document["takes"][0]["plan"] == TWO_FORMS[0].as_json()
+    said = kapelle(*command).out.splitlines()
+    assert "form of take 1: song, 2 bars, A; C | F G" in said
+    assert "form of take 2: hymn, 2 bars, A; C | F G" in said
+
+
+def test_an_engine_that_plans_no_bars_says_so_before_anyone_waits(kapelle: Any, small: Any, written: Written) -> None:
+    ended = kapelle("compose", "x", "--bars", 16)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err[-1] == "kapelle: pocket plans no bars; leave out how many, or choose an engine that does"
+    assert small.decoder.steps == 0
+    assert written() == []
+    assert json.loads(kapelle("compose", "x", "--takes", 1, "--tokens", 32, "--json").out)["takes"][0]["plan"] is None
+
+
 def test_a_seed_gives_the_same_takes_in_a_new_folder(kapelle: Any, small: Any) -> None:
     command = ("compose", "Nocturne", "--takes", 1, "--tokens", 33, "--json", "--seed")
     first, again, other = (json.loads(kapelle(*command, seed).out) for seed in (1, 1, 2))
@@ -76,7 +99,10 @@ def test_takes_without_any_notes_are_a_failure(kapelle: Any, small: Any, written
     ended = kapelle("compose", "x", "--takes", 1, "--stop-at-end")
     assert ended.code == 1
     assert "holds a note" in ended.err[-1]
+    assert ended.err[-1].endswith("leave out --stop-at-end")
     assert written() == []
+    small.forms = TWO_FORMS  # then it is not the option that ends a piece
+    assert "--stop-at-end" not in kapelle("compose", "x", "--takes", 1, "--stop-at-end").err[-1]
 
 
 BAD = {
@@ -87,6 +113,8 @@ BAD = {
     "not UTF-8": (("a\udcff",), "not valid UTF-8"),
     "few tokens": (("x", "--tokens", 31), "tokens must be between 32 and 2048, not 31"),
     "many tokens": (("x", "--tokens", 9000), "tokens must be between 32 and 2048, not 9000"),
+    "no bars": (("x", "--bars", 0), "bars must be between 1 and 512, not 0"),
+    "many bars": (("x", "--bars", 513), "bars must be between 1 and 512, not 513"),
     "words for tokens": (("x", "--tokens", "many"), "valid integer"),
     "temperature 0": (("x", "--temperature", 0), "temperature must be between"),
     "temperature NaN": (("x", "--temperature", "nan"), "temperature must be between"),

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.settings import read_settings
+from models.engines.pocket.steering import Strengths
+from models.errors import InputError
+from models.interface.engine import Host
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
+STRENGTHS = {"KEY_STRENGTH": "key", "BEAT_STRENGTH": "beat", "CHORDS": "chords", "RETURNS": "returns", "LINE": "line",
+             "BALANCE": "balance"}
 
 
 def program(*arguments: object, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -87,6 +93,39 @@ def test_settings_come_from_the_environment_before_the_file(home: Path, monkeypa
     settings = read_settings()
     assert (settings.out, settings.threads, settings.soundfont) == (Path("from-environment"), 3, None)
     assert settings.data == Path("data")
+
+
+def test_strengths_of_the_pocket_model_are_its_own_unless_they_are_set(
+    home: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from models.engines.pocket import engine
+    given: list[Strengths] = []
+    monkeypatch.setattr(engine.PocketEngine, "load", lambda folder, **options: given.append(options["strengths"]))
+    for setting in STRENGTHS:
+        monkeypatch.delenv(f"KAPELLE_POCKET_{setting}", raising=False)
+    engine.load("pocket", None, Host(Path("data")))
+    engine.load("pocket", None, read_settings().host)
+    assert given == [Strengths(), Strengths()]
+    for setting, field in STRENGTHS.items():
+        with monkeypatch.context() as set_to:
+            set_to.setenv(f"KAPELLE_POCKET_{setting}", "0.25")
+            engine.load("pocket", None, read_settings().host)
+        assert given[-1] == replace(Strengths(), **{field: 0.25}), setting
+
+
+@pytest.mark.parametrize("value", ["-0.1", "20.5", "nan", "much"])
+@pytest.mark.parametrize("setting", ["CHORDS", "RETURNS", "LINE", "BALANCE"])
+def test_strengths_are_0_to_20(home: Path, monkeypatch: pytest.MonkeyPatch, setting: str, value: str) -> None:
+    monkeypatch.setenv(f"KAPELLE_POCKET_{setting}", value)
+    with pytest.raises(InputError, match=f"KAPELLE_POCKET_{setting}"):
+        read_settings()
+
+
+def test_settings_do_without_torch(home: Path) -> None:
+    code = "import sys; from bot.settings import read_settings; read_settings(); sys.exit('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=home, check=False, timeout=60,
+                           env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert ended.returncode == 0
 
 
 @pytest.mark.parametrize("command", [("compose", "x"), ("render", "x.mid"), ("doctor",), ("models", "list")])

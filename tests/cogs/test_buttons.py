@@ -135,6 +135,21 @@ async def test_vary_asks_and_keeps_the_seed(server: Server, piece: Piece) -> Non
         assert sentence in await said(await anna.submit(opened, wrong))
 
 
+async def test_bars_are_carried_along_and_can_be_varied(server: Server, piece: Piece) -> None:
+    anna, card = server.double.member("Barbara", locale="de"), piece.card
+    await said(await anna.command("midi", {"title": "Sixteen bars", "bars": 16}))
+    (job,) = await server.jobs_of(anna.id)
+    await said(await anna.press(card, f"k:again:{job.id}", raw=True))
+    opened = await anna.press(card, f"k:vary:{job.id}", raw=True)
+    assert opened.modal is not None
+    fields = {item["custom_id"]: item.get("value") for item in walk(opened.modal["components"]) if "custom_id" in item}
+    assert fields == {"temperature": "0,9", "tokens": "512", "bars": "16"}
+    await said(await anna.submit(opened, {"bars": "24"}))
+    assert sorted(one.parameters["bars"] for one in await server.jobs_of(anna.id)) == [16, 16, 24]
+    assert "muss eine Zahl sein, nicht „viele“" in await said(await anna.submit(
+        await anna.press(card, f"k:vary:{job.id}", raw=True), {"bars": "viele"}))
+
+
 async def test_favourites_are_of_one_take_or_of_all(server: Server, piece: Piece) -> None:
     anna, job, card, take = piece.owner, piece.job, piece.card, piece.take
 

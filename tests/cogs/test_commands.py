@@ -41,17 +41,18 @@ def custom_ids(message: Message) -> list[str]:
 
 async def test_midi_is_accepted_in_the_members_language(server: Server) -> None:
     anna, ben = server.double.member("Anna", locale="de"), server.double.member("Ben", locale="en-US")
-    asked = {"title": "Für **Elise** @everyone", "artist": "Beethoven", "tokens": 64, "takes": 2, "temperature": 1.1,
+    asked = {"title": "Für **Elise** @everyone", "artist": "Beethoven", "tokens": 64, "bars": 8, "takes": 2, "temperature": 1.1,
              "engine": "pocket", "seed": 5, "stop-at-end": True}
     german = await said(await anna.command("midi", asked))
     assert r"**Für \*\*Elise\*\* ＠everyone \- Beethoven** ist notiert, als Stück #" in german  # noqa: RUF001
     assert "Platz " in german
     (job,) = await server.jobs_of(anna.id)
-    assert job.parameters == {"title": asked["title"], "artist": "Beethoven", "tokens": 64, "takes": 2, "temperature": 1.1,
-                              "seed": 5, "stop_at_end": True}
+    assert job.parameters == {"title": asked["title"], "artist": "Beethoven", "tokens": 64, "bars": 8, "takes": 2,
+                              "temperature": 1.1, "seed": 5, "stop_at_end": True}
     assert "it is piece #" in await said(await ben.command("midi", {"title": "Waltz"}))
     (job,) = await server.jobs_of(ben.id)
     assert job.parameters["takes"] == 4
+    assert "bars" not in job.parameters
     assert job.language == "en"
 
 
@@ -60,6 +61,8 @@ async def test_what_is_out_of_range_is_refused_in_words(server: Server) -> None:
     refused = await said(await anna.command("midi", {"title": "x", "tokens": 9000}, raw=True))
     assert refused == (
         "tokens muss zwischen 32 und 2048 liegen, nicht bei 9000.\nEs wird nicht auf dein Kontingent angerechnet.")
+    assert (await said(await anna.command("midi", {"title": "x", "bars": 600}, raw=True))).startswith(
+        "takte muss zwischen 1 und 512 liegen, nicht bei 600.")
     assert "title" not in await said(await anna.command("midi", {"title": "T" * 4000}, raw=True))
     assert "4.000 Zeichen" in await said(await anna.command("midi", {"title": "x", "artist": "A" * 4000}, raw=True))
     assert await server.jobs_of(anna.id) == []

@@ -77,11 +77,11 @@ def test_commands_work_in_guilds_only_and_moderators_ones_are_hidden(payloads: l
 
 def test_midi_takes_what_models_take(payloads: list[Payload]) -> None:
     options = {option["name"]: option for option in slashes(payloads)["midi"]["options"]}
-    assert list(options) == ["title", "artist", "tokens", "takes", "temperature", "engine", "seed", "stop-at-end"]
+    assert list(options) == ["title", "artist", "tokens", "bars", "takes", "temperature", "engine", "seed", "stop-at-end"]
     assert (options["title"]["min_length"], options["title"]["max_length"], options["title"]["required"]) == (1, 80, True)
     assert (options["artist"]["min_length"], options["artist"]["max_length"]) == (0, 80)
     for name, (low, high) in {
-            "tokens": (TOKENS[0], TOKENS[-1]), "takes": (TAKES[0], TAKES[-1]), "temperature": TEMPERATURES,
+            "tokens": (TOKENS[0], TOKENS[-1]), "bars": (4, 64), "takes": (TAKES[0], TAKES[-1]), "temperature": TEMPERATURES,
             "seed": (SEEDS[0], SEEDS[-1])}.items():
         assert (options[name]["min_value"], options[name]["max_value"]) == (low, high), name
     assert [choice["value"] for choice in options["engine"]["choices"]] == list(ENGINES["midi"])

@@ -26,7 +26,8 @@ from bot.messages.escaping import copyable, plain
 from bot.messages.languages import FOLDER, LANGUAGES
 from bot.messages.wording import clock
 from models.errors import InputError
-from models.interface.midi import ComposeRequest
+from models.interface.midi import ComposeRequest, Plan
+from models.music.attributes import Attributes
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HUGE = 2**63 - 1
@@ -106,6 +107,40 @@ def test_parameters_are_a_command_to_paste() -> None:
     assert "titel:Clair de lune interpret:Debussy tokens:512" in pieces.parameters(job(language="de"))
     assert "stop-at-end:True" in pieces.parameters(job(parameters={**job().parameters, "stop_at_end": True}))
     assert "artist" not in pieces.parameters(named("Clair de lune"))
+
+
+def formed(*forms: tuple[int, str]) -> Job:
+    """A job whose takes are planned so: bars and phrases."""
+    return job(outcome={"forms": [{"name": "song", "bars": bars, "phrases": letters} for bars, letters in forms]})
+
+
+def test_a_take_says_how_long_it_is_and_what_comes_back() -> None:
+    one = formed((12, "A A' B A'"), (1, "A"))
+    captions = {(language, number): pieces.take_caption(one, take(number), language).splitlines()[0]
+                for language in LANGUAGES for number in (1, 2)}
+    assert captions["en", 1].endswith(" · 170 notes · 12 bars, form A A' B A'")
+    assert captions["en", 2].endswith(" · 170 notes · 1 bar, form A")
+    assert captions["de", 1].endswith(" · 170 Noten · 12 Takte, Form A A' B A'")
+    assert captions["de", 2].endswith(" · 170 Noten · 1 Takt, Form A")
+    assert pieces.take_caption(job(), take(1), "en").splitlines()[0].endswith(" · 170 notes"), "there is no plan"
+    (line, _) = pieces.take_caption(formed((512, "A " * 5000)), take(1), "en").splitlines()
+    assert "512 bars, form A A A" in line
+    assert len(line) < 200
+
+
+def test_a_card_says_the_form_that_all_takes_have() -> None:
+    alike, different = formed((12, "A B A'"), (12, "A B A'")), formed((12, "A B A'"), (12, "A B A''"))
+    assert "12 Takte, Form A B A'" in pieces.card(alike, None, (), "de").splitlines()
+    assert "Form" not in pieces.card(different, None, (), "de")
+    assert "Form" not in pieces.card(job(), None, (), "de")
+
+
+def test_bars_are_said_where_they_were_asked_for() -> None:
+    one = job(parameters={**job().parameters, "bars": 16})
+    assert "tokens:512 bars:16 takes:2" in pieces.parameters(one)
+    assert "tokens:512 takte:16 takes:2" in pieces.parameters(one, "de")
+    assert "512 Tokens · 16 Takte · " in pieces.card(one, None, (), "de")
+    assert "bar" not in pieces.card(job(), None, (), "en")
 
 
 @given(hostile, hostile)
@@ -240,7 +275,8 @@ def test_notices_of_engines_are_said_in_german() -> None:
 @settings(max_examples=25)
 @given(hostile, hostile, st.lists(hostile, max_size=5))
 def test_cards_and_captions_fit_whatever_fills_them(title: str, artist: str, notices: list[str]) -> None:
-    outcome = {"matched_title": title, "matched_score": 50.0, "notices": tuple(notices), "failure": title}
+    outcome = {"matched_title": title, "matched_score": 50.0, "notices": tuple(notices), "failure": title,
+               "forms": [{"name": title, "bars": HUGE, "phrases": artist}] * 16}
     for language in LANGUAGES:
         for state in JobState:
             one = named(title, artist, outcome=outcome, state=state, failure="refused", engine=title or "x", owner_id=HUGE,
@@ -317,7 +353,7 @@ def test_refusals_name_rule_numbers_and_names() -> None:
 
 @pytest.mark.parametrize("wrong", [
     {"title": ""}, {"title": "x" * 81}, {"artist": "x" * 1081}, {"title": "a\x00b"}, {"artist": "a\x7fb"}, {"tokens": 9000},
-    {"takes": 17}, {"takes": -1}, {"seed": 2**40}, {"temperature": 3.0}, {"temperature": float("nan")}])
+    {"bars": 0}, {"takes": 17}, {"takes": -1}, {"seed": 2**40}, {"temperature": 3.0}, {"temperature": float("nan")}])
 def test_what_models_refuse_is_said_in_german(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError) as error:
         ComposeRequest(**{"title": "x", **wrong})
@@ -326,6 +362,13 @@ def test_what_models_refuse_is_said_in_german(wrong: dict[str, Any]) -> None:
     assert str(error.value) not in german, "it was passed on in English"
     assert german != english
     assert "{" not in german + english
+
+
+def test_that_an_engine_plans_no_bars_is_said_in_german() -> None:
+    with pytest.raises(InputError) as error:
+        Plan(ComposeRequest("x", bars=8), "la-composer", None, None, Attributes())
+    failed = job(failure="refused", state=JobState.FAILED, outcome={"failure": str(error.value)})
+    assert "Bei der Engine la\\-composer lässt sich nicht vorgeben, wie viele Takte" in pieces.failure(failed, "de")
 
 
 def test_what_blocklist_and_service_refuse_is_said_in_german() -> None:

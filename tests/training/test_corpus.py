@@ -133,6 +133,51 @@ def test_notes_keep_their_place_in_the_bar() -> None:
     assert piece["onset_ms"].tolist() == [0, 750, 1500, 2875, 3000, 5500, 6000]
 
 
+def notes_at(ticks: tuple[int, ...], *metres: tuple[int, int, int]) -> np.ndarray:
+    """A piece of notes at ticks, 480 a quarter, with metres (tick, beats, unit)."""
+    return piece_notes(read_midi(midi_file(
+        [meta(tick, "time_signature", numerator=beats, denominator=unit) for tick, beats, unit in metres],
+        [event for tick in ticks for event in (on(tick, 60), off(tick + 60, 60))], ticks_per_quarter=480)))
+
+
+def test_bars_and_quarters_are_counted_from_the_beginning() -> None:
+    piece = notes_at((0, 720, 1440, 2760, 2880, 7200), (0, 3, 4))
+    assert piece["quarters"].tolist() == [0, 1.5, 3, 5.75, 6, 15]
+    assert piece["bar"].tolist() == [0, 0, 1, 1, 2, 5]
+    assert piece["quarters_in_bar"].tolist() == [0, 1.5, 0, 2.75, 0, 0]
+    assert set(piece["bar_quarters"]) == {3}
+
+
+def test_bars_are_counted_on_through_changes_of_metre() -> None:
+    """Two bars of 3/4, three of 6/8, then 4/4; a bar has two harmonic units where its beats are even and it is long."""
+    metres = ((0, 3, 4), (2880, 6, 8), (7200, 4, 4))
+    piece = notes_at((0, 2760, 2880, 3600, 7100, 7200, 9600), *metres)
+    assert piece["bar"].tolist() == [0, 1, 2, 2, 4, 5, 6]
+    assert piece["bar_quarters"].tolist() == [3, 3, 3, 3, 3, 4, 4]
+    assert piece["units"].tolist() == [1, 1, 2, 2, 2, 2, 2]
+    assert piece["quarters_in_bar"].tolist() == pytest.approx([0, 2.75, 0, 1.5, 2.7917, 0, 1], abs=1e-4)
+
+
+@pytest.mark.parametrize(("beats", "unit", "units"), [
+    (4, 4, 2), (3, 4, 1), (2, 4, 1), (2, 2, 2), (6, 8, 2), (3, 8, 1), (12, 8, 2), (9, 8, 1), (5, 4, 1), (6, 4, 2)])
+def test_harmony_changes_by_halves_where_a_bar_has_them(beats: int, unit: int, units: int) -> None:
+    assert set(notes_at((0, 480), (0, beats, unit))["units"]) == {units}
+
+
+def test_a_pickup_is_a_bar_of_its_own() -> None:
+    """An upbeat of a quarter, then 4/4: the metre changes where the first whole bar begins."""
+    piece = notes_at((0, 240, 480, 1440, 2400, 4320), (0, 1, 4), (480, 4, 4))
+    assert piece["bar"].tolist() == [0, 0, 1, 1, 2, 3]
+    assert piece["quarters_in_bar"].tolist() == [0, 0.5, 0, 2, 0, 0]
+    assert piece["bar_quarters"].tolist() == [1, 1, 4, 4, 4, 4]
+
+
+def test_a_bar_that_a_change_of_metre_cuts_short_is_counted() -> None:
+    piece = notes_at((0, 1920, 2880, 4320), (0, 4, 4), (2880, 3, 4))
+    assert piece["bar"].tolist() == [0, 1, 2, 3]
+    assert piece["quarters_in_bar"].tolist() == [0, 0, 0, 0]
+
+
 def test_instruments_go_to_the_nearest_channel_and_effects_are_dropped() -> None:
     tracks = [
         [program(0, number, channel), on(10 * channel, 72, channel=channel), off(500, 72, channel=channel)]

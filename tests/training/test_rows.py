@@ -5,8 +5,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.engines.pocket.features import GRID_UNKNOWN, LEFT_AT, GlobalFeatures, density_bin
+from models.engines.pocket.features import (
+    BARS_LEFT_AT,
+    CHORD_AT,
+    GRID_COLUMNS,
+    GRID_UNKNOWN,
+    LEFT_AT,
+    NEXT_CHORD_AT,
+    PHRASE_AT,
+    GlobalFeatures,
+    density_bin,
+)
+from models.engines.pocket.memory import LAGS, MARKS, NOTHING, SOURCES, nothing
 from models.music.attributes import Attributes, attributes_of
+from models.music.form.chords import NO_CHORD
 from models.music.score.notes import Score
 from models.music.score.programs import CHANNELS, DRUMS
 from models.music.vocabulary.los_angeles import (
@@ -21,7 +33,8 @@ from models.music.vocabulary.los_angeles import (
     encode,
 )
 from models.training.corpus import piece_notes
-from models.training.rows import RowSampler, Segment, segment_of
+from models.training.form import form_of
+from models.training.rows import PLANNED, RowSampler, Segment, forget, segment_of
 from tests.training.building import corpus_of, later, tune
 
 FEATURES = GlobalFeatures(("bach",))
@@ -50,7 +63,9 @@ def test_a_crop_goes_on_where_the_piece_was(first: int, stretch: float) -> None:
     score = tune(4, bpm=133.0)
     whole, crop = (segment(score, place, stretch=stretch) for place in (0, first))
     assert crop.ids.tolist() == whole.ids[3 + 3 * first:].tolist()
-    assert crop.grid.tolist() == whole.grid[3 + 3 * first:].tolist()
+    for name in ("grid", "memory", "marks"):
+        assert getattr(crop, name).tolist() == getattr(whole, name)[3 + 3 * first:].tolist(), name
+    assert (crop.memory != NOTHING).any(), "the bars before the crop are remembered"
 
 
 def test_transposition_moves_notes_and_tonic_but_no_drums() -> None:
@@ -90,6 +105,49 @@ def test_each_id_of_a_note_has_the_same_place_in_the_bar() -> None:
     assert len(np.unique(grid[3::3, 1])) == 6  # eighths in a bar of 3/4
 
 
+def test_form_is_told_by_bar_and_chord() -> None:
+    """Eleven bars of 4/4, a chord for each half of them; the last bar has no later one."""
+    piece = piece_notes(tune(notes=88, drums=False))
+    form = form_of(piece)
+    grid = segment_of(piece, Attributes(), 0, 88).grid[3::3]
+    bar = np.arange(88) // 8
+    assert (grid[:, 4] - PHRASE_AT).tolist() == (bar % 8).tolist()
+    assert (grid[:, 5] - BARS_LEFT_AT).tolist() == (10 - bar).tolist()
+    assert (grid[:, 6] - CHORD_AT).tolist() == form.chord.tolist()
+    assert (grid[:, 7] - NEXT_CHORD_AT).tolist() == form.next_chord.tolist()
+    assert form.next_chord[:-4].tolist() == form.chord[4:].tolist()
+    assert set(form.next_chord[-4:]) == {NO_CHORD}
+    late = segment_of(piece, Attributes(), 40, 8).grid[::3]
+    assert (late == grid[40:48]).all(), "counted in the whole piece"
+    assert segment_of(piece_notes(tune(notes=400)), Attributes(), 0, 1).grid[3, 5] - BARS_LEFT_AT == 15
+
+
+def test_the_bar_before_is_remembered_and_the_header_has_no_memory() -> None:
+    """Eighths of a scale over 14 of them, in bars of 4/4: what stood eight, sixteen, ... notes ago."""
+    whole = segment(tune(notes=88, drums=False))
+    none = nothing(3)
+    assert whole.memory[:3].tolist() == none[0].tolist()
+    assert whole.marks[:3].tolist() == none[1].tolist()
+    notes = whole.ids[3:].reshape(-1, 3)
+    for source, lag in enumerate(LAGS):
+        seen = whole.memory[3:].reshape(-1, 3, SOURCES)[:, :, source]
+        wanted = np.full_like(seen, NOTHING)
+        wanted[8 * lag:, :2] = notes[:-8 * lag, 1:]
+        wanted[8 * lag:, 2] = notes[1:89 - 8 * lag, 0]
+        assert seen.tolist() == wanted.tolist(), lag
+
+
+def test_memory_is_stretched_and_transposed_with_the_piece() -> None:
+    plain, other = segment(tune(drums=False)), segment(tune(drums=False), stretch=1.2, semitones=3)
+    known = plain.memory != NOTHING
+    assert (known == (other.memory != NOTHING)).all()
+    kinds = np.broadcast_to((np.arange(len(known)) % 3)[:, None], known.shape)
+    assert set(other.memory[known & (kinds == 2)]) == {30}
+    pitches = known & (kinds == 1)
+    assert (other.memory[pitches] == plain.memory[pitches] + 3).all()
+    assert (other.marks == plain.marks).all()
+
+
 def test_what_is_left_counts_to_the_end_of_the_piece() -> None:
     left = segment(tune(notes=60), first=50).grid[::3, 3] - LEFT_AT
     assert left.tolist() == [3, 3, 3, 3, 2, 2, 2, 1, 1, 0]
@@ -111,6 +169,14 @@ def test_chords_run_from_the_top_down() -> None:
     assert pitches.tolist() == sorted(pitches, reverse=True)
 
 
+def test_a_crop_from_within_a_chord_has_the_rest_of_it() -> None:
+    score = tune(drums=False)
+    score.notes["onset_ms"][:4] = 0
+    pitches = segment(score, first=2).ids[2::3] - PITCH
+    assert pitches[:2].tolist() == sorted(score.notes["pitch"][2:4], reverse=True)
+    assert pitches[2:].tolist() == score.notes["pitch"][4:].tolist()
+
+
 # Rows
 
 
@@ -119,9 +185,11 @@ def entries(**entry: Any) -> dict[str, Any]:
     return known | entry
 
 
-def sampler(*scores: Score, length: int = LENGTH, seed: int = 1, augmented: float = 0.5) -> RowSampler:
+def sampler(
+    *scores: Score, length: int = LENGTH, seed: int = 1, augmented: float = 0.5, without: frozenset[str] = frozenset(),
+) -> RowSampler:
     corpus = corpus_of(*((score, entries()) for score in scores))
-    return RowSampler(corpus, list(range(len(scores))), FEATURES, length, seed, augmented)
+    return RowSampler(corpus, list(range(len(scores))), FEATURES, length, seed, augmented, without)
 
 
 MIXED = [tune(number, notes) for number, notes in enumerate((16, 20, 33, 60, 200))]
@@ -130,7 +198,9 @@ MIXED = [tune(number, notes) for number, notes in enumerate((16, 20, 33, 60, 200
 def test_the_kind_of_an_id_follows_from_its_place() -> None:
     batch = sampler(*MIXED).batch(0, 60)
     assert batch.ids.shape == (60, LENGTH + 1)
-    assert batch.grid.shape == (60, LENGTH, 4)
+    assert batch.grid.shape == (60, LENGTH, GRID_COLUMNS)
+    assert batch.memory.shape == (60, LENGTH, SOURCES)
+    assert batch.marks.shape == (60, LENGTH, MARKS)
     for row in batch.ids:
         begins = row[::3] == START
         assert ((row[::3] < DURATION) | begins).all()
@@ -157,6 +227,19 @@ def test_a_piece_ends_where_the_next_begins_and_conditions_change_there() -> Non
     assert several > 20
 
 
+def test_no_piece_of_a_row_remembers_another() -> None:
+    batch = sampler(*MIXED[:3], augmented=0.0).batch(1, 80)
+    remembered = 0
+    for ids, segments, memory in zip(batch.ids, batch.segment, batch.memory, strict=True):
+        for number in range(1, int(segments.max()) + 1):
+            mine = np.flatnonzero(segments == number)
+            heard = set(ids[mine].tolist()) | set(range(DURATION))  # times may be parts of those in the piece
+            assert (memory[mine[:3]] == NOTHING).all()
+            assert set(memory[mine].ravel().tolist()) <= {*heard, NOTHING}
+            remembered += int((memory[mine] != NOTHING).sum())
+    assert remembered > 100
+
+
 def test_each_piece_of_a_row_has_its_own_attributes() -> None:
     loud, quiet = tune(1, 20, drums=False, program=40), tune(2, 20, drums=False, program=73)
     batch = sampler(loud, quiet).batch(0, 40)
@@ -173,7 +256,7 @@ def test_each_piece_of_a_row_has_its_own_attributes() -> None:
 def test_the_same_seed_and_number_give_the_same_batch() -> None:
     one, same, other, later_ = (
         sampler(*MIXED, seed=seed).batch(number, 4) for seed, number in ((3, 7), (3, 7), (4, 7), (3, 8)))
-    for name in ("ids", "grid", "segment", "attributes"):
+    for name in ("ids", "grid", "segment", "attributes", "memory", "marks"):
         assert np.array_equal(getattr(one, name), getattr(same, name))
     assert not np.array_equal(one.ids, other.ids)
     assert not np.array_equal(one.ids, later_.ids)
@@ -241,6 +324,50 @@ def test_attributes_are_forgotten_as_often_as_they_should_be() -> None:
     assert tempo_unknown == pytest.approx(0.12 * 0.5 + 0.88 * 0.1, abs=0.04)
     bar_unknown = (rows.grid[:, 0, 1] == GRID_UNKNOWN[1]).mean()
     assert bar_unknown == pytest.approx(0.148 + 0.852 * 0.1, abs=0.05)
+
+
+def test_form_and_memory_are_forgotten_as_often_as_they_should_be() -> None:
+    """The plan is unknown in whole rows, and what a bar brings back more often than what stood a few bars ago."""
+    rows = sampler(tune(4, 400, drums=False), length=48).batch(0, 1500)
+    for column, rate in ((4, 0.25), (5, 0.25)):
+        unknown = rows.grid[:, :, column] == GRID_UNKNOWN[column]
+        assert (unknown.all(1) == unknown.any(1)).all()
+        assert unknown[:, 0].mean() == pytest.approx(0.12 + 0.88 * rate, abs=0.04), column
+    chords = rows.grid[:, :, 6:] == GRID_UNKNOWN[6:]
+    assert (chords[..., 0].all(1) == chords[..., 0].any(1)).all()
+    assert chords[:, 0, 0].mean() == pytest.approx(0.12 + 0.88 * 0.2, abs=0.04)
+    assert chords[chords[:, 0, 0]].all()
+    known = rows.memory != NOTHING
+    far_in = rows.ids[:, 0] != START  # with bars before it
+    assert (~known[far_in][:, :, :len(LAGS)].any((1, 2))).mean() == pytest.approx(0.08, abs=0.06)
+    returning = known[:, :, -1].any(1)
+    assert 0.45 < returning[far_in].mean() < 0.75
+
+
+@pytest.mark.parametrize(("name", "columns", "sources"), [
+    ("chords", {6, 7}, set()), ("phrases", {4}, set()), ("bars left", {5}, set()), ("memory", set(), {0, 1, 2, 3}),
+    ("returns", set(), {4})])
+def test_what_is_named_is_forgotten(name: str, columns: set[int], sources: set[int]) -> None:
+    whole = segment(tune(notes=200, drums=False))
+    grid, memory = whole.grid.copy(), whole.memory.copy()
+    forget(grid, memory, [name])
+    for column in range(GRID_COLUMNS):
+        wanted = GRID_UNKNOWN[column] if column in columns else whole.grid[:, column]
+        assert (grid[:, column] == wanted).all()
+    for source in range(SOURCES):
+        assert (whole.memory[:, source] != NOTHING).any()
+        assert (memory[:, source] == (NOTHING if source in sources else whole.memory[:, source])).all()
+
+
+def test_what_rows_are_to_be_without_is_never_told() -> None:
+    some, none = (sampler(*MIXED, without=without).batch(0, 40) for without in (frozenset({"chords"}), frozenset(PLANNED)))
+    plain = sampler(*MIXED).batch(0, 40)
+    assert (some.grid[..., 6:] == GRID_UNKNOWN[6:]).all()
+    assert (some.grid[..., :6] == plain.grid[..., :6]).all()
+    assert (some.memory == plain.memory).all()
+    assert (none.grid[..., 4:] == GRID_UNKNOWN[4:]).all()
+    assert (none.memory == NOTHING).all()
+    assert (none.ids == plain.ids).all()
 
 
 def test_attributes_come_from_the_index() -> None:

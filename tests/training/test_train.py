@@ -15,6 +15,9 @@ import pytest
 import torch
 
 import models.training.train as module
+from models.checkpoints.store import load_model, save_model
+from models.engines.pocket.features import BEAT_COLUMNS, PHRASE_AT
+from models.engines.pocket.memory import nothing
 from models.engines.pocket.weights import load_pocket
 from models.errors import CheckpointError, InputError
 from models.training.corpus import read_corpus
@@ -176,6 +179,127 @@ def test_a_checkpoint_of_another_corpus_is_refused(data: Path, tmp_path: Path) -
     other = write_corpus(tmp_path / "data", [(tune(number), {"artist": "Chopin"}) for number in range(7)])
     with pytest.raises(CheckpointError, match="another corpus"):
         run(other, tmp_path)
+
+
+# Starting from a model
+
+
+@pytest.fixture(scope="module")
+def earlier(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of a short run; the memory of bars has been trained, too."""
+    folder = tmp_path_factory.mktemp("earlier")
+    trainer, _ = run(data, folder, replace(PLAN, planned_ids=2 * IDS_A_STEP))
+    assert trainer.network.memory.weight.abs().max() > 0
+    return folder / MODEL
+
+
+def starting(data: Path, folder: Path, start: Path, plan: TrainingPlan = PLAN) -> Trainer:
+    folder.mkdir(exist_ok=True)
+    return Trainer(read_corpus(data, folder), plan, folder, lambda _: None, start)
+
+
+def copy_of(model: Path, target: Path, change: Callable[[dict[str, Any], dict[str, torch.Tensor]], None]) -> Path:
+    """The model with other contents."""
+    config, tensors = load_model(model)
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    change(config, tensors)
+    save_model(target, tensors, config)
+    return target
+
+
+def test_a_run_may_start_from_the_weights_of_a_model(data: Path, tmp_path: Path, earlier: Path) -> None:
+    trainer = starting(data, tmp_path, earlier)
+    assert equal(weights(trainer), load_pocket(earlier).state_dict())
+    assert trainer.step == trainer.ids_seen == 0
+    done = train(data, tmp_path, replace(PLAN, planned_ids=IDS_A_STEP), lambda _: None, earlier)
+    assert not equal(weights(done), weights(trainer))
+    plain, _ = run(data, tmp_path / "plain", replace(PLAN, planned_ids=IDS_A_STEP))
+    assert not equal(weights(done), weights(plain))
+
+
+def test_a_checkpoint_goes_before_the_model_to_start_from(data: Path, tmp_path: Path, earlier: Path) -> None:
+    first, _ = run(data, tmp_path, replace(PLAN, planned_ids=IDS_A_STEP))
+    assert equal(weights(starting(data, tmp_path, earlier)), weights(first))
+    assert equal(weights(starting(data, tmp_path, tmp_path / "missing")), weights(first)), "nor is it asked for"
+
+
+def test_a_model_from_before_plans_starts_with_the_losses_it_had(data: Path, tmp_path: Path, earlier: Path) -> None:
+    """It knows only the beat, and no bars before; what was added to the network counts nothing at first."""
+    def before_plans(_: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        tensors["grid.weight"] = tensors["grid.weight"][:PHRASE_AT].clone()
+        del tensors["memory.weight"], tensors["matched.weight"]
+
+    trainer = starting(data, tmp_path, copy_of(earlier, tmp_path / "old", before_plans))
+    now = trainer.network
+    before = load_pocket(earlier)
+    before.grid = torch.nn.Embedding(PHRASE_AT, PLAN.width, _weight=before.grid.weight[:PHRASE_AT])
+    for part in (before.memory, before.matched):
+        part.weight.zero_()
+    ids, grid, segment, attributes, memory, marks = trainer._tensors(trainer._rows.batch(0, PLAN.rows))
+    assert int(grid[..., BEAT_COLUMNS:].min()) >= PHRASE_AT
+    none = [torch.from_numpy(part).expand(*ids[:, 1:].shape, -1) for part in nothing(1)]
+    with torch.no_grad():
+        found = now.losses(ids, grid, segment, attributes, memory, marks)
+        expected = before.losses(ids, grid[..., :BEAT_COLUMNS], segment, attributes, *none)
+    assert {kind: loss.item() for kind, (loss, _) in found.items()} == {
+        kind: loss.item() for kind, (loss, _) in expected.items()}
+    trainer.run()
+    assert trainer.network.memory.weight.abs().max() > 0
+    assert trainer.network.grid.weight[PHRASE_AT:].abs().max() > 0
+
+
+@pytest.mark.parametrize("plan", [
+    replace(PLAN, width=64), replace(PLAN, depth=2), replace(PLAN, heads=2), replace(PLAN, window=12)])
+def test_a_model_of_other_sizes_is_no_start(data: Path, tmp_path: Path, earlier: Path, plan: TrainingPlan) -> None:
+    with pytest.raises(CheckpointError, match="other sizes"):
+        starting(data, tmp_path, earlier, plan)
+
+
+def test_a_deeper_model_is_no_start(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "deep", replace(PLAN, depth=2, planned_ids=IDS_A_STEP))
+    with pytest.raises(CheckpointError, match="other sizes"):
+        starting(data, tmp_path / "run", tmp_path / "deep" / MODEL)
+
+
+@pytest.mark.parametrize("values", [{"composers": ["chopin"]}, {"composers": None}, {"family": "local-transformer"}])
+def test_a_model_of_another_corpus_or_family_is_no_start(
+    data: Path, tmp_path: Path, earlier: Path, values: dict[str, Any],
+) -> None:
+    other = copy_of(earlier, tmp_path / "other", lambda config, _: config.update(values))
+    with pytest.raises(CheckpointError, match="not a pocket model with the composers"):
+        starting(data, tmp_path / "run", other)
+    with pytest.raises(CheckpointError):
+        starting(data, tmp_path / "run", tmp_path / "missing")
+
+
+def test_a_start_without_all_weights_is_refused(data: Path, tmp_path: Path, earlier: Path) -> None:
+    def lacking_one(_: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        del tensors["attributes.weight"]
+
+    lacking = copy_of(earlier, tmp_path / "other", lacking_one)
+    with pytest.raises(CheckpointError, match=r"no attributes\.weight of the shape"):
+        starting(data, tmp_path / "run", lacking)
+
+
+def test_the_rate_is_a_share_of_both_rates(data: Path, tmp_path: Path) -> None:
+    def rates(folder: Path, rate: float) -> list[float]:
+        plan = replace(PLAN, planned_ids=4 * IDS_A_STEP, warm_up_ids=1, cool_down=0.01, rate=rate)
+        trainer, _ = run(data, folder, plan)
+        return [optimizer.param_groups[0]["lr"] for optimizer in (trainer._muon, trainer._adamw)]
+
+    assert rates(tmp_path / "whole", 1.0) == pytest.approx([PLAN.matrix_rate, PLAN.vector_rate])
+    assert rates(tmp_path / "part", 0.25) == pytest.approx([PLAN.matrix_rate / 4, PLAN.vector_rate / 4])
+
+
+def test_a_run_may_be_without_what_is_planned(data: Path, tmp_path: Path) -> None:
+    """It is neither trained with it nor judged by it; the plan that is kept says so."""
+    plan = replace(PLAN, planned_ids=2 * IDS_A_STEP, without=("memory", "returns"))
+    trainer, records = run(data, tmp_path, plan)
+    assert not trainer.network.memory.weight.any()
+    assert trainer.network.matched.weight.any()
+    val = trainer.corpus.split("val")
+    assert records[-1]["all"] == round(evaluate(trainer.network, trainer.corpus, val, without=plan.without)["all"], 4)
+    assert list(torch.load(tmp_path / CHECKPOINT, weights_only=True)["plan"]["without"]) == ["memory", "returns"]
 
 
 def test_without_pieces_to_train_on_there_is_no_run(tmp_path: Path) -> None:

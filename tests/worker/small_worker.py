@@ -1,6 +1,7 @@
 """The real worker process with small engines: batcher, ids and rendering are real, a network they have none.
 
-The first word of a title says what happens: `slow`, `noisy`, `unlucky` (planning fails), `doomed` (decoding fails).
+The first word of a title says what happens: `slow`, `noisy`, `planned` (takes have forms), `unlucky` (planning fails),
+`doomed` (decoding fails).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from models.errors import CheckpointError, InputError
 from models.interface.engine import Engine, Host
 from models.interface.midi import ComposeRequest, Plan, Take
 from models.music.attributes import Attributes
+from models.music.form.plan import Bar, FormPlan, Section
 from models.music.vocabulary.los_angeles import DURATION, NO_DRUMS, PITCH, START, decode
 
 HEADER = (START, NO_DRUMS, START + 3)
@@ -72,7 +74,7 @@ class SmallEngine:
         return Plan(
             request=request, engine=self.name, matched_title="Nocturne in C --- Nobody", matched_score=41.0,
             attributes=Attributes(genre="classical", forms=("nocturne",), tonic=0, mode="major"), prime=HEADER,
-            notices=("nothing like it was found",))
+            forms=forms_of(request) if request.title.startswith("planned") else (), notices=("nothing like it was found",))
 
     def sequences(self, plan: Plan) -> list[Sequence]:
         request = plan.request
@@ -83,6 +85,15 @@ class SmallEngine:
     def take(self, plan: Plan, sequence: Sequence) -> Take:
         ids = (*sequence.prime, *sequence.ids)
         return Take(sequence.take, ids, len(sequence.prime), decode(ids), None)
+
+
+def forms_of(request: ComposeRequest) -> tuple[FormPlan, ...]:
+    """As many bars as are asked for, each take's with a letter of its own."""
+    bars = request.bars or 4
+    return tuple(
+        FormPlan("song", 0, "major", (4, 4), 120.0, (Section("ABCD"[number], "theme", 0, bars),),
+                 tuple(Bar((0,), place) for place in range(bars)), (), 4.0)
+        for number in range(request.takes))
 
 
 def load(name: str, model: Path | None, host: Host) -> Engine:

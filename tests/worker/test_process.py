@@ -26,6 +26,7 @@ from bot.worker.protocol import (
     Rendering,
     Start,
     Stop,
+    to_line,
 )
 from tests.worker.building import Talk, start_of
 
@@ -70,7 +71,18 @@ def test_takes_are_on_the_disk_when_they_are_announced(shared: Talk) -> None:
     assert planned.outcome["matched_score"] == 41.0
     assert planned.outcome["attributes"]["forms"] == ["nocturne"]
     assert planned.outcome["notices"] == ["nothing like it was found"]
+    assert planned.outcome["forms"] == []
     assert half_written(shared.spool) == []
+
+
+def test_forms_are_told_in_short_and_kept_whole_beside_the_takes(shared: Talk) -> None:
+    shared.send(start_of(17, "planned", bars=512))
+    planned = next(event for event in shared.heard(over(17)) if isinstance(event, Planned))
+    assert planned.outcome["forms"] == [{"name": "song", "bars": 512, "phrases": letter} for letter in "AB"]
+    assert len(to_line(planned)) < 1000
+    plans = [json.loads((shared.spool / "17" / f"take-{number}.json").read_text())["plan"] for number in (1, 2)]
+    assert [plan["sections"][0]["letter"] for plan in plans] == ["A", "B"]
+    assert plans[0]["chords"] == ["C"] * 512
 
 
 def test_made_takes_are_not_made_again_and_the_others_come_out_the_same(shared: Talk) -> None:
@@ -133,6 +145,7 @@ def test_a_new_attempt_takes_the_place_of_an_earlier_one(shared: Talk) -> None:
 REFUSED = {
     "by the engine": (start_of(41, "refused"), "nothing can be made of this"),
     "out of range": (start_of(41, tokens=9000), "tokens must be between"),
+    "bars of an engine that plans none": (start_of(41, bars=8), "pocket plans no bars"),
     "not those of a piece": (start_of(41, colour="red"), "not those of a piece"),
     "of the wrong type": (start_of(41, artist=5), "not those of a piece"),
     "another kind": (start_of(41, kind="opera"), "'opera'"),

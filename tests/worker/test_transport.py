@@ -353,7 +353,8 @@ async def test_secrets_stay_with_the_bot_and_settings_go_along(
         print('{"is": "Ready", "pid": 1, "engines": []}')
         time.sleep(600)""")
     caplog.set_level(logging.INFO, "kapelle.worker")
-    settings = Settings(_env_file=None, data=Path("here"), threads=1, log_level="debug")  # type: ignore[call-arg]
+    settings = Settings(  # type: ignore[call-arg]
+        _env_file=None, data=Path("here"), threads=1, log_level="debug", pocket_returns=2.5)
     worker = LocalWorker(settings)
     await worker.start()
     await heard(worker.events(), is_a(Ready))
@@ -361,7 +362,8 @@ async def test_secrets_stay_with_the_bot_and_settings_go_along(
     records = {record.getMessage(): record.levelname for record in caplog.records}
     environment = next(message for message in records if "KAPELLE_DATA" in message)
     assert "s3cret" not in environment
-    for name, value in (("DATA", tmp_path / "here"), ("THREADS", 1), ("LOG_LEVEL", "debug"), ("NATIVE", 0), ("SOUNDFONT", "")):
+    for name, value in (("DATA", tmp_path / "here"), ("THREADS", 1), ("LOG_LEVEL", "debug"), ("NATIVE", 0), ("SOUNDFONT", ""),
+                        ("POCKET_KEY_STRENGTH", 1.0), ("POCKET_RETURNS", 2.5)):
         assert f"('KAPELLE_{name}', '{value}')" in environment
     assert records[environment] == "INFO"
     assert (records["bad"], records["a warning"]) == ("ERROR", "WARNING")

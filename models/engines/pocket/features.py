@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.music.attributes import FORMS, GENRES, METRES, MODES, Attributes
+from models.music.attributes import FORMS, GENRES, METRES, MODES, PLANNED_FORMS, Attributes
+from models.music.form.chords import CHORDS, NO_CHORD
 from models.music.score.programs import CHANNELS
 
 UNKNOWN = "unknown"
@@ -40,7 +41,7 @@ class GlobalFeatures:
         """Entries of each attribute, in order; each ends with its own `unknown`."""
         return {
             "genre": (*GENRES, UNKNOWN),
-            "forms": (*FORMS, UNKNOWN),
+            "forms": (*(form for form in FORMS if form not in PLANNED_FORMS), UNKNOWN),
             "composer": (*self.composers, UNKNOWN),
             "key": (*(f"{tonic} {mode}" for mode in MODES for tonic in range(12)), UNKNOWN),
             "metre": (*METRES, UNKNOWN),
@@ -58,7 +59,7 @@ class GlobalFeatures:
         composer = attributes.composer if attributes.composer in self.composers else UNKNOWN
         values: dict[str, tuple[str, ...]] = {
             "genre": (attributes.genre or UNKNOWN,),
-            "forms": attributes.forms or (UNKNOWN,),
+            "forms": tuple(form for form in attributes.forms if form not in PLANNED_FORMS) or (UNKNOWN,),
             "composer": (composer or UNKNOWN,),
             "key": (key,),
             "metre": (attributes.metre or UNKNOWN,),
@@ -80,13 +81,23 @@ TEMPO_AT = 0
 BAR_AT = TEMPO_AT + TEMPO_BINS + 1
 TICK_AT = BAR_AT + BAR_BINS + 1
 LEFT_AT = TICK_AT + TICK_BINS + 1
-GRID_SIZE = LEFT_AT + LEFT_BINS + 1
-GRID_COLUMNS = 4
-GRID_UNKNOWN = (TEMPO_AT + TEMPO_BINS, BAR_AT + BAR_BINS, TICK_AT + TICK_BINS, LEFT_AT + LEFT_BINS)
+# What the plan of a piece adds; these stretches stand behind the others.
+PHRASE_BARS = 8  # bars are counted in eights
+BARS_LEFT = 16  # 0..14 bars after this one, and more
+PHRASE_AT = LEFT_AT + LEFT_BINS + 1
+BARS_LEFT_AT = PHRASE_AT + PHRASE_BARS + 1
+CHORD_AT = BARS_LEFT_AT + BARS_LEFT + 1
+NEXT_CHORD_AT = CHORD_AT + CHORDS + 1
+GRID_SIZE = NEXT_CHORD_AT + CHORDS + 1
+BEAT_COLUMNS, GRID_COLUMNS = 4, 8
+LEFT, PHRASE, LEFT_BARS, CHORD, NEXT_CHORD = range(BEAT_COLUMNS - 1, GRID_COLUMNS)
+GRID_UNKNOWN = (
+    TEMPO_AT + TEMPO_BINS, BAR_AT + BAR_BINS, TICK_AT + TICK_BINS, LEFT_AT + LEFT_BINS,
+    PHRASE_AT + PHRASE_BARS, BARS_LEFT_AT + BARS_LEFT, CHORD_AT + NO_CHORD, NEXT_CHORD_AT + NO_CHORD)
 
 
 def grid(quarter_ms: np.ndarray, ticks_in_bar: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Grid features of notes, shape (notes, 4), as places in the shared table.
+    """Grid features of the beat, shape (notes, 4), as places in the shared table.
 
     `quarter_ms` is the length of a quarter where the note stands, `ticks_in_bar` its distance
     from the bar line in whole 24ths of a quarter, `left` the number of notes after it.
@@ -99,4 +110,18 @@ def grid(quarter_ms: np.ndarray, ticks_in_bar: np.ndarray, left: np.ndarray) -> 
         BAR_AT + bar,
         TICK_AT + ticks_in_bar % TICK_BINS,
         LEFT_AT + np.searchsorted(LEFT_EDGES, left, side="right"),
+    ), axis=-1).astype(np.int64)
+
+
+def outline(bar: np.ndarray, bars_left: np.ndarray, chord: np.ndarray, next_chord: np.ndarray) -> np.ndarray:
+    """Grid features of form, shape (notes, 4), as places in the shared table.
+
+    `bar` counts from the beginning of the section, `bars_left` to the last bar; chords are those of
+    `models.music.form.chords`, here and in the next harmonic unit.
+    """
+    return np.stack((
+        PHRASE_AT + bar % PHRASE_BARS,
+        BARS_LEFT_AT + np.minimum(bars_left, BARS_LEFT - 1),
+        CHORD_AT + chord,
+        NEXT_CHORD_AT + next_chord,
     ), axis=-1).astype(np.int64)

@@ -114,7 +114,7 @@ _WORDS: tuple[tuple[str, Band], ...] = (
      r"clavichord|vibraphone?|marimba|xylophone?", Band(("piano",))),
 )
 _PATTERN = re.compile(
-    r"(?<!\w)(?:" + "|".join(f"(?P<w{i}>{words})" for i, (words, _) in enumerate(_WORDS)) + r")(?!\w)")
+    r"(?<!\w)(?:solo-?)?(?:" + "|".join(f"(?P<w{i}>{words})" for i, (words, _) in enumerate(_WORDS)) + r")(?!\w)")
 
 
 def bands_in(text: str) -> list[tuple[int, int, Band]]:

@@ -136,6 +136,12 @@ def write_midi(score: Score, target: str | Path | BinaryIO) -> None:
     earlier note ends where the later begins. Starts are taken from `onset_tick`, ends from the
     milliseconds. The same score gives the same bytes, and reading them gives its notes back.
 
+    A score that knows its parts has a track of each, in their order and with their names, and what
+    starts at one tick is read back in that order. The first part of a program has its channel, further
+    ones take what is free (above it where they can: players sit by their channels), and share the first
+    one's when nothing is. Where parts share a channel and a later track's note would end at the tick at
+    which an earlier one's starts with the same pitch, it ends a tick before: players read track by track.
+
     A path is replaced in one step, once all is on disk; on failure nothing is left behind.
 
     Raises ScoreError for a score that MIDI cannot hold (more than 15 programs sounding at once,
@@ -158,42 +164,72 @@ def _file_bytes(score: Score) -> bytes:
     start = notes["onset_tick"]
     clock = ExactClock(score.tempos, score.ticks_per_quarter)
     end = np.maximum(clock.ticks(notes["onset_ms"] + notes["duration_ms"]), start)
-    channel, programs, changes = _channels(notes, end)
-    key = 128 * channel + notes["pitch"]
-    order = np.lexsort((end, start, key))
-    same = key[order][1:] == key[order][:-1]
-    end[order[:-1]] = np.where(same, np.minimum(end[order[:-1]], start[order[1:]]), end[order[:-1]])
+    names = (_NOTES_TRACK,) if score.part is None else score.parts
+    part = np.zeros(len(notes), dtype=np.int64) if score.part is None else score.part.astype(np.int64)
+    channel, programs, changes = _channels(notes, end, part)
+    end = _without_overlaps(128 * channel + notes["pitch"], start, end, part)
 
     conductor: list[tuple[int, int, mido.MetaMessage]] = []
     conductor += [(tick, 0, mido.MetaMessage("set_tempo", tempo=us)) for tick, us in score.tempos]
     conductor += [(tick, 1, mido.MetaMessage("time_signature", numerator=beats, denominator=unit))
                   for tick, beats, unit in score.metres]
-    name = score.name.encode("utf-8", "replace").decode("utf-8")
-    if name:
-        conductor.append((0, 2, mido.MetaMessage("track_name", name=name)))
+    if score.name:
+        conductor.append((0, 2, _track_name(score.name)))
     conductor.sort(key=lambda event: event[:2])
 
     # At one tick: ends, then changes of program, then notes without length, then starts.
-    events: list[tuple[tuple[int, ...], mido.Message]] = []
-    for tick, number, program in changes:
-        events.append(((tick, 1), mido.Message("program_change", channel=number, program=program)))
-    columns = (start, end, channel, notes["pitch"], np.clip(notes["velocity"], 1, 127))
-    for i, (on, off, number, pitch, velocity) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+    events: list[list[tuple[tuple[int, ...], mido.Message]]] = [[] for _ in names]
+    for tick, number, program in changes:  # in the first of the tracks that may play it at that tick
+        first = int(part[~notes["drum"] & (notes["program"] == program)].min())
+        events[first].append(((tick, 1), mido.Message("program_change", channel=number, program=program)))
+    columns = (part, start, end, channel, notes["pitch"], np.clip(notes["velocity"], 1, 127))
+    for i, (mine, on, off, number, pitch, velocity) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
         rank = 3 if off > on else 2
-        events.append(((on, rank, i, 0), mido.Message("note_on", channel=number, note=pitch, velocity=velocity)))
-        events.append(((off, 0, i, 1) if off > on else (off, 2, i, 1),
-                       mido.Message("note_off", channel=number, note=pitch, velocity=0)))
-    events.sort(key=lambda event: event[0])
-    played = [(0, mido.Message("program_change", channel=number, program=program))
-              for number, program in enumerate(programs)]
-    played += [(0, mido.MetaMessage("track_name", name=_NOTES_TRACK))]
-    played += [(event[0][0], event[1]) for event in events]
+        events[mine] += [
+            ((on, rank, i, 0), mido.Message("note_on", channel=number, note=pitch, velocity=velocity)),
+            ((off, 0, i, 1) if off > on else (off, 2, i, 1),
+             mido.Message("note_off", channel=number, note=pitch, velocity=0))]
 
     midi = mido.MidiFile(type=1, ticks_per_beat=score.ticks_per_quarter, charset="utf-8")
-    midi.tracks = [track_of([(tick, message) for tick, _, message in conductor]), track_of(played)]
+    midi.tracks = [track_of([(tick, message) for tick, _, message in conductor])]
+    for mine, name in enumerate(names):
+        own = range(16) if score.part is None else _first_channels(notes[part == mine], channel[part == mine], programs)
+        played = [(0, mido.Message("program_change", channel=number, program=programs[number])) for number in own]
+        played += [(0, _track_name(name))]
+        played += [(place[0], message) for place, message in sorted(events[mine], key=lambda event: event[0])]
+        midi.tracks.append(track_of(played))
     stream = io.BytesIO()
     midi.save(file=stream)
     return stream.getvalue()
+
+
+def _without_overlaps(key: np.ndarray, start: np.ndarray, end: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Ends of notes, cut where the next one of their key (channel and pitch) starts. All in ticks.
+
+    Of those that start together, the last of the last part sounds, as long as the longest of them would. Within a channel
+    of its own that is the longest itself.
+    """
+    order = np.lexsort((end, part, start, key))
+    key, start, part, ends = key[order], start[order], part[order], end[order]
+    same = key[1:] == key[:-1]
+    together = same & (start[1:] == start[:-1])
+    for i in np.flatnonzero(together).tolist():
+        ends[i + 1] = max(ends[i], ends[i + 1])
+    latest = np.maximum(start[1:] - (part[1:] < part[:-1]), start[:-1])
+    ends[:-1] = np.where(same, np.minimum(ends[:-1], latest), ends[:-1])
+    result = np.empty_like(end)
+    result[order] = ends
+    return result
+
+
+def _track_name(name: str) -> mido.MetaMessage:
+    return mido.MetaMessage("track_name", name=name.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _first_channels(notes: np.ndarray, channel: np.ndarray, programs: list[int]) -> list[int]:
+    """The channels of a part that have its program from the start."""
+    pairs = set(zip(channel.tolist(), notes["program"].tolist(), strict=True))
+    return sorted(number for number, program in pairs if programs[number] == program)
 
 
 def track_of(events: list[tuple[int, mido.Message | mido.MetaMessage]]) -> mido.MidiTrack:
@@ -208,8 +244,13 @@ def track_of(events: list[tuple[int, mido.Message | mido.MetaMessage]]) -> mido.
     return track
 
 
-def _channels(notes: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, list[int], list[tuple[int, int, int]]]:
-    """Channel of each note, the 16 programs at the start, and later changes: tick, channel, program."""
+def _channels(
+    notes: np.ndarray, end: np.ndarray, part: np.ndarray
+) -> tuple[np.ndarray, list[int], list[tuple[int, int, int]]]:
+    """Channel of each note, the 16 programs at the start, and later changes: tick, channel, program.
+
+    Parts of one program are told apart where no more than 15 programs are wanted.
+    """
     programs = list(PATCHES)
     drums = notes["drum"]
     if drums.any():
@@ -224,7 +265,9 @@ def _channels(notes: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, list[int]
     if len(wanted) <= len(_MELODIC_CHANNELS):
         table = np.zeros(128, dtype=np.int64)
         table[list(where)] = list(where.values())
-        return np.where(drums, DRUM_CHANNEL, table[notes["program"]]), programs, []
+        channel_of = np.where(drums, DRUM_CHANNEL, table[notes["program"]])
+        _tell_apart(notes, part, channel_of, programs)
+        return channel_of, programs, []
 
     result = np.full(len(notes), DRUM_CHANNEL)
     changes: list[tuple[int, int, int]] = []
@@ -246,13 +289,32 @@ def _channels(notes: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, list[int]
     return result, programs, changes
 
 
+def _tell_apart(notes: np.ndarray, part: np.ndarray, channel: np.ndarray, programs: list[int]) -> None:
+    """Give the further parts of each program channels of their own, in place, as far as there are any."""
+    melodic = ~notes["drum"]
+    free = [number for number in _MELODIC_CHANNELS if number not in channel]
+    before: dict[int, int] = {}  # program -> channel of its last part
+    for mine, program in sorted(set(zip(part[melodic].tolist(), notes["program"][melodic].tolist(), strict=True))):
+        own = melodic & (part == mine) & (notes["program"] == program)
+        if program not in before:
+            before[program] = int(channel[own][0])
+        elif free:
+            last = before[program]
+            before[program] = number = min(free, key=lambda number: (number < last, number))
+            free.remove(number)
+            channel[own], programs[number] = number, program
+
+
 def _check(score: Score) -> None:
-    notes = score.notes
+    notes, part = score.notes, score.part
     times = np.concatenate((notes["onset_ms"], notes["duration_ms"], notes["onset_tick"]))
     for fault, wrong in (
         ("times must be finite and not before the start", not (np.isfinite(times) & (times >= 0)).all()),
         ("pitches must be 0..127", (notes["pitch"] > 127).any()),
         ("programs must be 0..127", (notes["program"] > 127).any()),
+        ("parts must be one whole number for each note, of a part that has a name",
+         part is not None and (part.shape != notes.shape or part.dtype.kind not in "iu"
+                               or ((part < 0) | (part >= len(score.parts))).any())),
         ("a quarter must have 1..32767 ticks", not 1 <= score.ticks_per_quarter < 0x8000),
         ("tempos must start at tick 0, rise in tick and be 1..16777215 us a quarter",
          not _rises(score.tempos) or not all(1 <= tempo.us_per_quarter < 1 << 24 for tempo in score.tempos)),

@@ -29,11 +29,13 @@ class Metre(NamedTuple):
     unit: int  # denominator, a power of two
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
     """Notes in the order of their onsets, with the beat grid they were written on.
 
-    `tempos` and `metres` are sorted by tick and start at tick 0.
+    `tempos` and `metres` are sorted by tick and start at tick 0. A score that knows who plays what names its parts
+    ("Violin 1", "Violin 2", "Drums") and has the index into them of each note. Scores are equal
+    where all they hold is.
     """
 
     notes: np.ndarray  # of NOTE
@@ -42,6 +44,19 @@ class Score:
     metres: tuple[Metre, ...] = (Metre(0, 4, 4),)
     name: str = field(default="")
     faults: tuple[str, ...] = ()  # what of the file it was read from is lost, one line each
+    parts: tuple[str, ...] = ()
+    part: np.ndarray | None = None  # (notes,) of integers: index into `parts`; None: not known
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Score):
+            return NotImplemented
+        mine, theirs = self.part, other.part
+        same_part = mine is theirs if mine is None or theirs is None else np.array_equal(mine, theirs)
+        return same_part and self._values == other._values and np.array_equal(self.notes, other.notes)
+
+    @property
+    def _values(self) -> tuple[object, ...]:
+        return self.ticks_per_quarter, self.tempos, self.metres, self.name, self.faults, self.parts
 
     def __len__(self) -> int:
         return len(self.notes)

@@ -27,6 +27,7 @@ class CarriedOn:
     triplets: tuple[int, ...]
     tempo: Tempo  # where it goes on: at its last note
     meter: Metre
+    quarters: float = 0.0  # from the beginning of a bar of that metre to the last note
 
     @property
     def bpm(self) -> float:
@@ -36,6 +37,12 @@ class CarriedOn:
     @property
     def metre(self) -> str:
         return f"{self.meter.beats}/{self.meter.unit}"
+
+    def in_time(self, bpm: float) -> tuple[int, ...]:
+        """The triplets, so that the last one stands where it should in its bar for whoever counts bars of this tempo."""
+        notes = np.array(self.triplets).reshape(-1, 3)
+        notes[0, 0] = TIME + _upbeat(notes, self.quarters, Tempo(self.tempo.tick, round(60e6 / bpm)), self.meter)
+        return tuple(notes.ravel().tolist())
 
     @property
     def recent(self) -> Score:
@@ -58,8 +65,10 @@ def read_carried_on(path: Path) -> CarriedOn:
     last = int(score.notes["onset_tick"][order[-1]])
     tempo = [tempo for tempo in score.tempos if tempo.tick <= last][-1]
     metre = [metre for metre in score.metres if metre.tick <= last][-1]
-    notes[0, 0] = TIME + _upbeat(notes, (last - metre.tick) / score.ticks_per_quarter, tempo, metre)
-    return CarriedOn(score, tuple(header(notes, drums_alone=True)), tuple(notes.ravel().tolist()), tempo, metre)
+    quarters = (last - metre.tick) / score.ticks_per_quarter
+    notes[0, 0] = TIME + _upbeat(notes, quarters, tempo, metre)
+    return CarriedOn(
+        score, tuple(header(notes, drums_alone=True)), tuple(notes.ravel().tolist()), tempo, metre, quarters)
 
 
 def _upbeat(notes: np.ndarray, quarters: float, tempo: Tempo, metre: Metre) -> int:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.decoding.sequence import Sequence
-from models.engines.pocket.conditioning import Clock
 from models.engines.pocket.engine import PocketEngine
+from models.engines.pocket.titles import load_titles
 from models.errors import ScoreError
 from models.interface.midi import ComposeRequest, Plan, Take
 from models.music.score.midi import read_midi, write_midi
 from models.music.score.notes import Score
 from models.music.vocabulary.carried_on import MOST_NOTES, read_carried_on
 from models.music.vocabulary.los_angeles import DURATION, PITCH, TIME, decode
-from tests.music.score.building import meta, midi_file, off, on
+from tests.engines.pocket.building import small_network
+from tests.music.score.building import meta, midi_file, off, on, program
 
 
 @pytest.fixture(scope="module")
 def engine() -> PocketEngine:
-    return PocketEngine.load()
+    return PocketEngine(small_network(), load_titles())
 
 
 def made(engine: PocketEngine, plan: Plan) -> list[Take]:
@@ -49,11 +50,18 @@ def test_what_was_there_comes_first_and_is_not_changed(engine: PocketEngine, ear
     for take in made(engine, plan):
         given = take.ids[3:take.prime_length]
         assert given == before.triplets
-        assert len(take.score) == len(before.score) + 30
-        kept = read_midi(earlier).notes
-        for column in ("onset_ms", "duration_ms", "pitch", "program"):
-            assert np.allclose(take.score.notes[column][:len(kept)], kept[column], atol=21)
+        assert len(before.score) < len(take.score) <= len(before.score) + 30
+        kept, now = (in_order(notes) for notes in (read_midi(earlier).notes, take.score.notes[:len(before.score)]))
+        for column in ("onset_ms", "pitch", "program"):
+            assert np.allclose(now[column], kept[column], atol=11), column
+        over = kept["onset_ms"] + kept["duration_ms"] <= take.score.notes["onset_ms"][len(kept)]
+        assert np.allclose(now["duration_ms"][over], kept["duration_ms"][over], atol=21)
+        assert over.sum() > len(kept) / 2
         assert take.prime_seconds == pytest.approx(kept["onset_ms"].max() / 1000, abs=0.02)
+
+
+def in_order(notes: np.ndarray) -> np.ndarray:
+    return notes[np.lexsort((notes["pitch"], notes["program"], np.rint(notes["onset_ms"] / 10)))]
 
 
 def test_beat_and_instruments_of_the_piece_go_on(engine: PocketEngine, earlier: Path) -> None:
@@ -67,18 +75,38 @@ def test_beat_and_instruments_of_the_piece_go_on(engine: PocketEngine, earlier: 
     assert set(take.score.notes["program"]) <= {0, 40}
 
 
-def test_the_network_is_told_the_same_of_notes_that_were_made_and_that_are_given(engine: PocketEngine) -> None:
-    ids = [TIME, DURATION + 83, PITCH + 60, TIME + 25, DURATION + 83, PITCH + 62, TIME, DURATION + 83, PITCH + 65]
-    steering = engine.plan(ComposeRequest("Waltz", tokens=60, takes=1)).steering
-    clock = Clock(replace(steering, notes=20))
-    followed = np.stack([clock.follow(ids[:end]) for end in range(1, len(ids) + 1)])
-    given = Clock(replace(steering, notes=17, given=tuple(ids)))
-    assert np.array_equal(given.before, followed)
-    assert np.array_equal(given.follow([TIME + 25]), clock.follow([*ids, TIME + 25]))
-    weakness, expected = given.weakness(), clock.weakness()
-    assert weakness is not None
-    assert expected is not None
-    assert np.array_equal(weakness, expected)
+def test_what_comes_ends_on_a_bar_line_of_the_piece_with_its_tonic(engine: PocketEngine, earlier: Path) -> None:
+    """The plan's first bar is the one after the piece; at 120 quarters a minute a bar of three is 1500 ms."""
+    plan = engine.plan(ComposeRequest("Waltz", tokens=120, takes=2, seed=8, continuation=earlier))
+    last = read_midi(earlier).notes["onset_ms"].max()
+    for take, form in zip(made(engine, plan), plan.forms, strict=True):
+        onsets = take.score.notes["onset_ms"]
+        assert onsets.max() == pytest.approx(1500 * (last // 1500 + len(form.bars)), abs=1)
+        assert take.score.notes["pitch"][onsets == onsets.max()].min() % 12 == form.tonic == plan.attributes.tonic
+
+
+@pytest.mark.parametrize("bpm", [100, 120, 133])
+def test_bars_go_on_where_they_were(engine: PocketEngine, tmp_path: Path, bpm: int) -> None:
+    """Quarters of four, to the third beat of the thirtieth bar, at tempi that the network keeps and at one it does not."""
+    quarters = [event for number in range(29 * 4 + 3) for event in (
+        on(480 * number, 60 + number % 5), off(480 * number + 400, 60 + number % 5))]
+    tempo = [meta(0, "set_tempo", tempo=round(60e6 / bpm)), meta(0, "time_signature", numerator=4, denominator=4)]
+    piece = _file(tmp_path, midi_file(tempo, quarters, ticks_per_quarter=480).getvalue())
+    plan = engine.plan(ComposeRequest("Song", tokens=120, takes=1, seed=8, continuation=piece))
+    clock = engine.sequences(plan)[0].condition.clock
+    assert clock.in_bar / clock.bar_steps == pytest.approx(2 / 4, abs=0.02)
+
+
+def test_what_was_there_is_not_cut_where_its_players_could_not_play_it(engine: PocketEngine, tmp_path: Path) -> None:
+    """Two notes of one violin that sound together."""
+    violin = [event for number in range(8) for event in (
+        on(480 * number, 60 + number % 5), off(480 * number + 900, 60 + number % 5))]
+    violin = [program(0, 40), *sorted(violin, key=lambda event: event[0])]
+    piece = _file(tmp_path, midi_file(violin, ticks_per_quarter=480).getvalue())
+    plan = engine.plan(ComposeRequest("Waltz for violin", tokens=60, takes=1, seed=8, continuation=piece))
+    [take] = made(engine, plan)
+    kept = read_midi(piece).notes
+    assert np.allclose(take.score.notes["duration_ms"][:7], kept["duration_ms"][:7], atol=21)
 
 
 def test_an_upbeat_keeps_its_place_in_the_bar(tmp_path: Path) -> None:
@@ -88,12 +116,13 @@ def test_an_upbeat_keeps_its_place_in_the_bar(tmp_path: Path) -> None:
 
 
 def test_a_piece_may_be_carried_on_again_and_again(engine: PocketEngine, earlier: Path, tmp_path: Path) -> None:
-    path = earlier
+    path, lengths = earlier, [len(read_midi(earlier))]
     for number in range(1, 4):
         plan = engine.plan(ComposeRequest("Waltz", tokens=60, takes=1, seed=number, continuation=path))
         path = tmp_path / f"{number}.mid"
         write_midi(made(engine, plan)[0].score, path)
-    assert len(read_midi(path)) == 60 + 3 * 20
+        lengths.append(len(read_midi(path)))
+    assert all(1 <= later - before <= 20 for before, later in pairwise(lengths))
 
 
 def test_what_cannot_be_carried_on_is_refused(engine: PocketEngine, tmp_path: Path) -> None:
@@ -129,7 +158,7 @@ def test_drums_alone_are_carried_on(engine: PocketEngine, tmp_path: Path) -> Non
     piece = _file(tmp_path, midi_file(beat).getvalue())
     plan = engine.plan(ComposeRequest("", "Bach", tokens=90, takes=1, seed=8, continuation=piece))
     take, = made(engine, plan)
-    assert len(take.score) == 16 + 30
+    assert 16 < len(take.score) <= 16 + 30
     assert take.score.notes["drum"][:16].all()
 
 

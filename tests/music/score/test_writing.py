@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 
 from models.errors import RenderingError, ScoreError
 from models.music.score import NOTE, Metre, Score, Tempo, read_midi, write_midi
+from models.music.score.midi import tracks_of
+from models.music.score.playable import PAN, playable
 from models.music.score.programs import PATCHES
+from models.music.score.seats import PLACES, seats
 from tests.music.score.building import meta, off, on, program, read, score_of, spans
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -165,6 +168,180 @@ def test_a_note_that_midi_cannot_hold_is_refused(column: str, value: float) -> N
 def test_a_pause_longer_than_a_file_can_say_is_refused() -> None:
     with pytest.raises(ScoreError, match="silent for"):
         written(score_of([(1 << 28, 100, 60, 64, 0, False)]))
+
+
+def in_parts(notes: Sequence[Row], parts: Sequence[int], names: tuple[str, ...]) -> Score:
+    """Notes, which come by onset, each with its part."""
+    return replace(score_of(notes, name="Trio"), parts=names, part=np.array(parts, dtype=np.uint8))
+
+
+def tracks(score: Score) -> list[tuple[str, list[int], list[int]]]:
+    """Name, channels of the notes and programs of each track but the first."""
+    midi = mido.MidiFile(file=io.BytesIO(written(score)), charset="utf-8")
+    assert midi.type == 1
+    return [(track.name, sorted({m.channel for m in track if m.type == "note_on"}),
+             [m.program for m in track if m.type == "program_change"]) for track in midi.tracks[1:]]
+
+
+def test_each_part_has_a_track_and_a_channel() -> None:
+    notes = [(0, 100, 76, 64, 40, False), (0, 100, 72, 60, 40, False), (0, 100, 60, 50, 0, False),
+             (0, 100, 36, 90, 8, True), (50, 100, 74, 64, 40, False)]
+    score = in_parts(notes, [0, 1, 2, 3, 0], ("Violin 1", "Violin 2", "Piano", "Schlagzeug ♪"))
+    assert tracks(score) == [
+        ("Violin 1", [3], [40]), ("Violin 2", [4], [40]), ("Piano", [0], [0]), ("Schlagzeug ♪", [9], [8])]
+    again = read_midi(io.BytesIO(written(score)))
+    assert (again.name, again.tempos, again.metres) == (score.name, score.tempos, score.metres)
+    assert again.notes.tolist() == score.notes.tolist()  # parts go down the page, so even the order is the same
+
+
+def test_programs_of_a_part_come_before_its_notes_and_its_name() -> None:
+    track = mido.MidiFile(file=io.BytesIO(written(in_parts([(0, 100, 76, 64, 40, False)], [0], ("Violin",))))).tracks[1]
+    assert [message.type for message in track[:3]] == ["program_change", "track_name", "note_on"]
+
+
+@given(st.data(), rows.filter(bool))
+def test_parts_change_nothing_about_the_notes(data: st.DataObject, notes: list[Row]) -> None:
+    """Where pitches of an instrument do not overlap, so that nothing is cut."""
+    notes = without_overlaps(notes)
+    part = data.draw(st.lists(st.integers(0, 3), min_size=len(notes), max_size=len(notes)))
+    score = in_parts(notes, part, ("A", "B", "C", "D"))
+    without, again = (read_midi(io.BytesIO(written(one))) for one in (replace(score, part=None), score))
+    assert sounding(again) == sounding(without) == sounding(score)
+    assert again.notes["onset_tick"].tolist() == without.notes["onset_tick"].tolist()
+
+
+@given(st.lists(st.tuples(st.integers(2, 30), st.integers(0, 30), st.integers(60, 61), st.sampled_from((0, 1, 15, 16)),
+                          st.integers(0, 3)), min_size=1, max_size=40), st.booleans())
+def test_a_player_hears_every_note_that_is_read(notes: list[tuple[int, ...]], hand_over: bool) -> None:
+    """Parts share channels here, and programs too: no note is ended by one that a later track ends at its start."""
+    crowd = [(0, 1, 30, program, 4) for program in range(15)]
+    notes = [*crowd, *sorted((on, length, pitch, number if hand_over else number % 2, part)
+                             for on, length, pitch, number, part in notes)]
+    data = written(in_parts([(on, length, pitch, 64, number, False) for on, length, pitch, number, _ in notes],
+                            [part for *_, part in notes], tuple("ABCDE")))
+    played: list[tuple[int, int, int, int]] = []
+    on: dict[tuple[int, int], int] = {}
+    programs_now: dict[int, int] = {}
+    for tick, message in as_played(data):
+        key = (getattr(message, "channel", -1), getattr(message, "note", -1))
+        if message.type == "program_change":
+            programs_now[message.channel] = message.program
+        elif message.type == "note_on":
+            assert key not in on
+            on[key] = tick
+        elif message.type == "note_off":
+            played.append((on.pop(key), tick, key[1], programs_now[key[0]]))
+    assert not on
+    again = read_midi(io.BytesIO(data)).notes
+    ends = np.rint(again["onset_ms"] + again["duration_ms"]).astype(int)
+    assert sorted(played) == sorted(zip(
+        again["onset_tick"].tolist(), ends.tolist(), again["pitch"].tolist(), again["program"].tolist(), strict=True))
+    assert sorted((n["onset_tick"], n["pitch"], n["program"]) for n in again) == sorted(
+        (on, pitch, number) for on, _, pitch, number, _ in notes)
+
+
+def as_played(data: bytes) -> list[tuple[int, mido.Message]]:
+    """Messages as synthesizers order them: by tick, at one tick by track."""
+    result: list[tuple[int, mido.Message]] = []
+    for track in mido.MidiFile(file=io.BytesIO(data)).tracks:
+        tick = 0
+        for message in track:
+            tick += message.time
+            result.append((tick, message))
+    return sorted(result, key=lambda entry: entry[0])
+
+
+def test_two_players_may_hold_the_same_pitch() -> None:
+    notes = [(0, 500, 60, 64, 40, False), (200, 500, 60, 50, 40, False), (300, 500, 60, 40, 40, False)]
+    score = in_parts(notes, [0, 1, 0], ("Violin 1", "Violin 2"))
+    assert spans(read_midi(io.BytesIO(written(score)))) == [(60, 0, 300), (60, 200, 700), (60, 300, 800)]
+
+
+def test_two_players_may_start_the_same_note() -> None:
+    notes = [(0, 500, 60, 64, 40, False), (0, 300, 60, 50, 40, False)]
+    score = in_parts(notes, [0, 1], ("Violin 1", "Violin 2"))
+    assert sounding(read_midi(io.BytesIO(written(score)))) == sounding(score)
+
+
+def test_who_shares_a_channel_ends_before_the_same_note_of_an_earlier_track() -> None:
+    crowd = [(0, 50, 30, 64, 50 + i, False) for i in range(14)]
+    flutes = [(0, 500, 60, 64, 73, False), (500, 100, 60, 50, 73, False), (600, 100, 60, 50, 73, False)]
+    score = in_parts([*crowd, *flutes], [*range(2, 16), 1, 0, 1], ("Flute 1", "Flute 2", *map(str, range(14))))
+    heard = [span for span in spans(read_midi(io.BytesIO(written(score)))) if span[0] == 60]
+    assert heard == [(60, 0, 499), (60, 500, 600), (60, 600, 700)]
+
+
+@pytest.mark.parametrize(("others", "channels"), [(14, [8, 8, 8]), (13, [8, 15, 8]), (12, [8, 14, 15]), (1, [8, 10, 11])])
+def test_players_share_a_channel_when_none_is_left(others: int, channels: list[int]) -> None:
+    flutes = [(0, 100, 72 - 3 * i, 64, 73, False) for i in range(3)]
+    crowd = [(0, 100, 60, 64, 96 + i, False) for i in range(others)]
+    names = ("Flute 1", "Flute 2", "Flute 3", *(f"Other {i}" for i in range(others)), "Drums")
+    score = in_parts([*flutes, *crowd, (0, 100, 36, 64, 0, True)], range(len(names)), names)
+    found = tracks(score)
+    assert [name for name, _, _ in found] == list(names)
+    assert [own for _, own, _ in found[:3]] == [[channel] for channel in channels]
+    assert [programs for _, _, programs in found] == [[73]] * 3 + [[96 + i] for i in range(others)] + [[0]]
+    assert found[-1][1] == [9]
+    alone = [own[0] for _, own, _ in found[3:]]
+    assert len({*alone, *channels}) == len(alone) + len(set(channels))
+    assert read_midi(io.BytesIO(written(score))).notes.tolist() == score.notes.tolist()
+
+
+def test_of_equal_notes_that_share_a_channel_the_longer_one_sounds() -> None:
+    crowd = [(0, 50, 30, 64, 50 + i, False) for i in range(14)]
+    flutes = [(0, 300, 60, 64, 73, False), (0, 500, 60, 50, 73, False)]
+    for part in ([0, 1], [1, 0]):
+        score = in_parts([*flutes, *crowd], [*part, *range(2, 16)], ("Flute 1", "Flute 2", *map(str, range(14))))
+        heard = [span for span in spans(read_midi(io.BytesIO(written(score)))) if span[0] == 60]
+        assert sorted(heard) == [(60, 0, 0), (60, 0, 500)]
+        played = [message for _, message in as_played(written(score)) if message.type[:4] == "note" and message.note == 60]
+        assert [message.type for message in played] == ["note_on", "note_off"] * 2  # the short one is over before
+
+
+def test_parts_survive_channels_that_change_hands() -> None:
+    notes = [(i * 100, 250, 60, 64, i % 50, False) for i in range(120)]
+    score = in_parts(notes, [i % 7 for i in range(120)], tuple("ABCDEFG"))
+    assert read_midi(io.BytesIO(written(score))).notes.tolist() == score.notes.tolist()
+
+
+def test_desks_of_one_instrument_sit_beside_each_other() -> None:
+    notes = [(0, 100, 76, 64, 40, False), (0, 100, 72, 60, 40, False), (0, 100, 69, 60, 40, False), (0, 90, 60, 50, 0, False)]
+    score = in_parts(notes, [0, 1, 2, 3], ("Violin 1", "Violin 2", "Violin 3", "Piano"))
+    data = io.BytesIO(written(score))
+    places = {channel: place for _, channel, place in seats(tracks_of(data))}
+    violins = [places[own[0]] for _, own, _ in tracks(score)[:3]]
+    assert violins == [PLACES[40] - 14, PLACES[40], PLACES[40] + 14]
+    midi = mido.MidiFile(file=io.BytesIO(playable(tracks_of(data), score, tail_seconds=1.0)))
+    panned = {m.channel: m.value for m in midi.tracks[0] if m.type == "control_change" and m.control == PAN}
+    assert panned == places
+    played = [m for m in midi.tracks[0] if m.type in ("program_change", "note_on")]
+    assert {m.channel: m.program for m in played if m.type == "program_change"} == {3: 40, 4: 40, 5: 40, 0: 0}
+    assert [m.channel for m in played if m.type == "note_on"] == [3, 4, 5, 0]
+
+
+def test_parts_without_notes_and_names_with_odd_characters_are_written() -> None:
+    score = in_parts([(0, 100, 60, 64, 0, False)], [1], ("Nobody", "\udc80 Piano"))
+    assert tracks(score) == [("Nobody", [], []), ("? Piano", [0], [0])]
+    assert tracks(replace(score, notes=score.notes[:0], part=np.zeros(0, dtype=int), parts=())) == []
+
+
+@pytest.mark.parametrize("part", [[0], [0, 2], [0, -1], [0.0, 1.0], [[0, 1]]])
+def test_a_part_that_no_player_has_is_refused(part: list[int]) -> None:
+    score = score_of([(0, 100, 60, 64, 0, False), (0, 100, 64, 64, 0, False)])
+    with pytest.raises(ScoreError, match="cannot be written as MIDI: parts must be"):
+        written(replace(score, parts=("A", "B"), part=np.array(part)))
+
+
+def test_scores_are_equal_when_all_they_hold_is() -> None:
+    def score(**changes: object) -> Score:
+        return replace(in_parts([(0, 100, 60, 64, 0, False), (5, 100, 62, 64, 0, False)], [0, 1], ("A", "B")),
+                       **changes)  # type: ignore[arg-type]
+
+    assert score() == score(part=np.array([0, 1]))
+    assert score(part=None) == score(part=None)
+    others = (score(part=np.array([1, 0])), score(part=None), score(parts=("A", "C")), score(name=""),
+              score(notes=score().notes[:1]), score(notes=score().notes[::-1]))
+    assert all(score() != other for other in (*others, "a score"))
 
 
 SCORE = score_of([(0, 100, 60, 64, 0, False)])
