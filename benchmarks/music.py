@@ -488,7 +488,7 @@ def main(
     setting = f"{options.prompts} prompts, {options.takes} takes, temperature {options.temperature:g}"
     text = table(rows)
     print(text)
-    if options.prompts == len(PROMPTS):
+    if options.prompts == len(PROMPTS) or results != RESULTS:
         results.write_text(
             f"# Takes of prompts, measured from the notes\n\n{setting}.\n\n{text}\n{_LEGEND}", encoding="utf-8")
     found = {row.title: (row, now) for row, now, _ in rows if now is not None}

@@ -46,7 +46,7 @@ def _levels(beats: int, unit: int) -> list[tuple[float, float, float]]:
     if _compound(beats, unit):  # long and short tell them from quarters, and the network is not sure of them
         levels = [(0.25, 0.0, 1.9), (0.5, 0.0, 1.6), (1.5, 1.0, 1.0), (1.5, 0.0, 0.0)]
     elif beats % 3 == 0 and beats:  # beats in threes: the first one must stand out
-        levels = [(1 / 6, 0.0, 1.3), (0.25, 0.0, 1.1), (0.5, 0.0, 0.9), (4 / unit, 0.0, 0.65)]
+        levels = [(1 / 6, 0.0, 1.4), (0.25, 0.0, 1.2), (0.5, 0.0, 1.0), (4 / unit, 0.0, 0.8)]
     else:  # triplets of sixteenths, sixteenths, eighths, quarters, halves
         levels = [(1 / 6, 0.0, 0.9), (0.25, 0.0, 0.7), (0.5, 0.0, 0.45), (1.0, 0.0, 0.25), (2.0, 0.0, 0.1)]
     return [*levels, (beats * 4 / unit, 0.0, 0.0)] if beats else levels

@@ -56,5 +56,4 @@ def players_named(text: str) -> dict[str, int]:
         (name,) = band.required
         kinds = players.setdefault(name, {})  # a violin and a viola are two players, a violin named twice is one
         kinds[word] = max(count, kinds.get(word, 0))
-    found = {name: min(sum(kinds.values()), MOST) for name, kinds in players.items()}
-    return found
+    return {name: min(sum(kinds.values()), MOST) for name, kinds in players.items()}

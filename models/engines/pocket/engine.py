@@ -40,9 +40,9 @@ GUIDANCE = 2.0
 STRENGTHS = Strengths()
 _STRONGEST = 20.0  # of guidance and strengths; far beyond what sounds like anything
 _USED = 0.94  # of the notes that were asked for, by plan
-_FEWEST_IN_BAR, _MOST_IN_BAR = 2.5, 15.0
+_FEWEST_IN_BAR, _MOST_IN_BAR = 2.5, 16.0
 _DRUMS_IN_BAR = 5.0  # more
-_THINNER = 0.8  # than usual of the kind: there is more of a form in as many notes
+_THINNER = 0.9  # than usual of the kind: there is more of a form in as many notes
 _LINE_UPS = (
     ("piano",), ("piano",), ("piano", "violin"), ("piano", "flute"), ("piano", "cello", "clarinet"),
     ("violin", "cello", "flute"),
@@ -100,7 +100,7 @@ class PocketEngine:
         used = "title" in sources.values()
         named = players_named(f"{request.title}, {request.artist}")
         outlines = tuple(
-            outline(attributes, line_up, named, notes, request.bars, random.Random(f"{request.seed} {take}"),
+            outline(attributes, line_up, named, notes, request.bars, random.Random(f"{request.seed} {take} {request.name}"),
                     carried_on=bool(given))
             for take in range(1, request.takes + 1))
         bar_seconds = outlines[0].bar_seconds

@@ -33,6 +33,7 @@ _FULLER, _THINNER = 0.5, 2.5  # nats of a chord's next note for each bar's notes
 _GROOVE = 3.0  # nats for what the drums' pattern has here, and against what it has not
 _AS_IT_WAS = 2  # the level from which on nothing of a bar is varied on purpose
 _LIKENESS = (0.75, 0.95, 1.0)  # shares of the nats for returns by how much alike they are to be
+_UNUSED = 0.1  # of the notes that were asked for may be left over
 _NO_GRACE = 5  # steps before the last chord in which nothing begins
 _LOWEST_CLUSTER = 48  # below it, nothing but one note at once sounds well
 
@@ -150,8 +151,10 @@ class Guide:
         if gap <= _LONGEST_TIME:  # the last chord stands on its bar line, and alone
             times[gap + 1:] = _NEVER
         times[max(gap - _NO_GRACE, 1):min(gap, len(times))] = _NEVER
-        jumps = -(-gap // _LONGEST_TIME)
         left = self._budget - made - self._last_notes()
+        if left > _UNUSED * self._budget and gap < len(times) and gap > clock.beat_steps / 2:
+            times[gap] = _NEVER  # there is room for more before it
+        jumps = -(-gap // _LONGEST_TIME)
         if left < jumps:  # no note but those that lead to the end
             furthest = gap if gap <= _LONGEST_TIME else min(_LONGEST_TIME, gap - _NO_GRACE - 1)
             times[:furthest] = _NEVER
@@ -234,7 +237,8 @@ class Guide:
                     pitches[channel] += line * _LEAPS[127 - last:255 - last]
                 elif not self._at_once.get(channel):  # the upper voice of chords; a left hand may leap
                     pitches[channel, 56:] += line * _LEAPS[127 - last + 56:255 - last]
-        if not self._chord and self._top is not None:  # the first of an onset is its highest
+        alone = len(self._players) == len(self._single) == 1  # whose line has been led already
+        if not self._chord and self._top is not None and not alone:  # the first of an onset is its highest
             pitches[:DRUMS] += line * _LEAPS[127 - self._top:255 - self._top]
             pitches[DRUMS + 1:] += line * _LEAPS[127 - self._top:255 - self._top]
         deficit = self._share * (made + _SLACK) - self._counts

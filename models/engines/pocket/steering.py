@@ -21,7 +21,7 @@ class Strengths:
     beat: float = 4.0  # at most this is taken off times that lead to weak places of the bar; a sixth of it is
     # what a class of velocity gains on the bar line, and loses between the divisions
     chords: float = 1.0  # a share of what pitches outside the chord lose; on a strong place two nats
-    returns: float = 3.0  # added to what stood at the same place of a bar that comes back
+    returns: float = 4.0  # added to what stood at the same place of a bar that comes back
     line: float = 1.0  # a share of what leaps of a single voice lose
     balance: float = 1.0  # a share of what an instrument gains that has had too few notes
 

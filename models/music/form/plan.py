@@ -31,7 +31,7 @@ class Player:
     @property
     def most_in_quarter(self) -> float:
         """Notes a quarter that they can play for long without haste: lines have a breath, chords have several notes."""
-        return 4.0 if self.voices > 1 else 1.6 * self.players
+        return 4.0 if self.voices > 1 else 2.2 * self.players
 
     @property
     def last_notes(self) -> int:

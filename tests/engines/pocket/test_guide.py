@@ -335,11 +335,15 @@ def three_bars(**changes: Any) -> Steering:
 def test_nothing_passes_over_the_last_bar_line_and_nothing_begins_just_before_it() -> None:
     assert may(three_bars(), END)[1:127].all()
     ids = [*END, *note(100, PIANO, 62)]
-    free = may(three_bars(), ids)
-    assert free[60]
-    assert not free[61:].any()
-    assert not free[58:60].any()
-    assert free[:50].all()
+    made = len(ids) // 3
+    for notes in range(made + 3, 200):
+        free = may(replace(three_bars(), notes=notes), ids)
+        assert not free[61:].any()
+        assert not free[58:60].any()
+        if notes > 2 * made + 10:  # most are unused, and there is room for them
+            assert not free[60]
+    assert free[1:50].all()
+    assert any(may(replace(three_bars(), notes=notes), ids)[60] for notes in range(made + 1, made + 8))
 
 
 def test_nothing_sounds_on_into_the_last_chord() -> None:
