@@ -24,9 +24,10 @@ setup:
 run: setup
 	@$(if $(ARGS),$(IN_VENV)/kapelle $(ARGS),$(IN_VENV)/python -m tests.rehearsal)
 
-# Half of the time most tests wait for processes and clocks, so two at a time take little more than half as long.
+# Half of the time most tests wait for processes and clocks, so two at a time take little more than half as long. One thread
+# each for torch: threads that wait for each other on a core that others use cost more than they bring.
 test: setup
-	@$(IN_VENV)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(IN_VENV)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: setup
 	$(IN_VENV)/python -m ruff check .

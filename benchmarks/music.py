@@ -482,8 +482,9 @@ def main(
         both = with_copies(corpus, (*takes, *pieces))
         takes, pieces = both[:len(takes)], both[len(takes):]
     rows = [(row, figure(row, takes), figure(row, pieces)) for row in ROWS]
+    cold_and_hot = prompts[:min(TEMPERATURE_PROMPTS, max(options.prompts // 2, 1))]
     for temperature, row in TEMPERATURE_ROWS:
-        some = [hear_take(made, usual) for made in compose(prompts[:TEMPERATURE_PROMPTS], options.takes, temperature)]
+        some = [hear_take(made, usual) for made in compose(cold_and_hot, options.takes, temperature)]
         rows.append((row, figure(row, some), None))
     setting = f"{options.prompts} prompts, {options.takes} takes, temperature {options.temperature:g}"
     text = table(rows)
