@@ -20,20 +20,17 @@ import numpy as np
 
 from models.music.attributes import GENRES, attributes_of, tonic_of
 from models.music.form.chords import NO_CHORD, transposed
+from models.music.form.grammar import PHRASE, SHIPPED, SONG_BOOK, VERSION
 from models.music.score.measures import MODES, SCALES
 from models.music.score.programs import CHANNELS
 from models.training.corpus import Corpus, read_corpus
 from models.training.form import form_of
 
-TARGET = Path(__file__).parents[1] / "music" / "form" / "harmony.json.gz"
-VERSION = 1
-PHRASE = 4  # bars
 _MOST = 120  # phrases of a mode and genre
 _FEWEST_PIECES = 2
 _FEWEST_CHORDS = 3  # different ones
 _STRANGERS = 1  # chords of a phrase with a root or third outside the key
 _TONICS = 2  # chords of a phrase that are the tonic, at least
-_SONGS = "song book"  # where phrases of the songs stand beside the genres of the corpus
 _QUALITY = ((r"^(dim|hdim)", 2), (r"^min", 1))
 _DIATONIC = {"major": (0, 1, 1, 0, 0, 1, 2), "minor": (1, 2, 0, 1, 0, 0, 0, 2)}  # by degree of SCALES
 
@@ -69,7 +66,7 @@ def song_phrases(lines: Iterable[str]) -> dict[tuple[str, str], Counter[tuple[in
                 phrase = bars[first:first + PHRASE]
                 if None not in phrase:
                     mine.add(tuple(chord for bar in phrase if bar for chord in bar))
-        found[song["mode"], _SONGS].update(phrase for phrase in mine if usable(phrase, song["mode"]))
+        found[song["mode"], SONG_BOOK].update(phrase for phrase in mine if usable(phrase, song["mode"]))
     return found
 
 
@@ -151,7 +148,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="folder with index.jsonl")
     parser.add_argument("--songs", type=Path, required=True, help="songs.jsonl.gz")
     parser.add_argument("--cache", type=Path, help="folder that keeps the corpus as arrays between runs")
-    parser.add_argument("--out", type=Path, default=TARGET)
+    parser.add_argument("--out", type=Path, default=SHIPPED)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, gzip.open(options.songs, "rt", encoding="utf-8") as songs:
         found = build(read_corpus(options.corpus, options.cache or Path(temporary)), songs)

@@ -22,6 +22,7 @@ from models.music.vocabulary.los_angeles import (
     DURATION,
     DURATION_STEP_MS,
     HEADER_PITCH,
+    LONGEST_TIME,
     PITCH,
     START,
     TIME,
@@ -30,7 +31,6 @@ from models.music.vocabulary.los_angeles import (
     decode_events,
 )
 
-_LONGEST_TIME = DURATION - TIME - 2  # 127 stands for any longer time
 _LATELY = 64  # notes: who plays in them has a part in the last chord
 _HEARD = 96  # notes in which a beat is heard
 _FEWEST_LAST, _MOST_LAST = 3, 6  # notes of the last chord
@@ -170,7 +170,7 @@ class Guide:
         key = estimate_key(score)
         if key is None:
             return None
-        wait_ms = wait_for_last_chord(replace(score, notes=score.notes[-_HEARD:]), _LONGEST_TIME * TIME_STEP_MS)
+        wait_ms = wait_for_last_chord(replace(score, notes=score.notes[-_HEARD:]), LONGEST_TIME * TIME_STEP_MS)
         time = TIME + max(round(wait_ms / TIME_STEP_MS), 1)
         sequence.length = len(sequence.ids) + 3 * left
         return _Ending(by_channel(players), key, time, len(sequence.ids), left)

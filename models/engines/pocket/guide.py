@@ -10,16 +10,14 @@ from models.engines.pocket.clock import Clock
 from models.engines.pocket.memory import NOTHING, BarMemory
 from models.engines.pocket.steering import KIND_RANGES, Steering
 from models.music.form.chords import CHORD_TONES, NO_CHORD
-from models.music.form.plan import Player
-from models.music.form.playing import LEAST_LAST_MS
-from models.music.score.measures import SCALES
+from models.music.form.playing import LEAST_LAST_MS, by_channel, last_chord, within_reach
+from models.music.score.measures import SCALES, Key
 from models.music.score.programs import CHANNELS, DRUMS
-from models.music.vocabulary.los_angeles import DURATION, DURATION_STEP_MS, PITCH, TIME, TIME_STEP_MS
+from models.music.vocabulary.los_angeles import DURATION, DURATION_STEP_MS, LONGEST_TIME, PITCH, TIME, TIME_STEP_MS
 
 _NEVER = -np.inf
 _SIZES = tuple(end - first for first, end in KIND_RANGES)
-_LONGEST_TIME = DURATION - TIME - 2  # 127 stands for any longer time, and would stop the clock
-LONGEST_TIME_MS = _LONGEST_TIME * TIME_STEP_MS
+LONGEST_TIME_MS = LONGEST_TIME * TIME_STEP_MS
 _SHORTEST = 3  # steps of duration that a note has which is no stroke of the drums
 _LARGEST_CHORD = 10  # notes at once
 _CHORDS = ((-1.0, 1), (-0.6, 2), (-0.3, 3), (float("inf"), _LARGEST_CHORD))  # and where so many bars' notes are missing
@@ -35,6 +33,8 @@ _AS_IT_WAS = 2  # the level from which on nothing of a bar is varied on purpose
 _LIKENESS = (0.75, 0.95, 1.0)  # shares of the nats for returns by how much alike they are to be
 _UNUSED = 0.1  # of the notes that were asked for may be left over
 _NO_GRACE = 5  # steps before the last chord in which nothing begins
+_HOME = 2.0  # nats that the melody's last note gains on the tonic
+_LAST_STROKES = (36, 49)  # kick or crash
 _LOWEST_CLUSTER = 48  # below it, nothing but one note at once sounds well
 
 
@@ -60,10 +60,8 @@ class Guide:
         self._durations = np.zeros(_SIZES[1], dtype=np.float32)
         self._durations[:8] = _NEVER  # a duration of nothing
         if clock.bar_steps:
-            self._times[_LONGEST_TIME + 1:] = _NEVER
-        self._players: dict[int, Player] = {}
-        if self._form is not None:
-            self._players = {CHANNELS.index(player.instrument): player for player in self._form.players}
+            self._times[LONGEST_TIME + 1:] = _NEVER
+        self._players = by_channel(self._form.players if self._form else ())
         self._pitches = self._ranges()
         self._tables: dict[tuple[int, int], np.ndarray] = {}
         self._single = [channel for channel, player in self._players.items() if player.voices == 1]
@@ -148,15 +146,15 @@ class Guide:
             times[1:] = _NEVER
             return times
         gap = (clock.first_bar + len(form.bars) - 1) * clock.bar_steps - clock.time
-        if gap <= _LONGEST_TIME:  # the last chord stands on its bar line, and alone
+        if gap <= LONGEST_TIME:  # the last chord stands on its bar line, and alone
             times[gap + 1:] = _NEVER
         times[max(gap - _NO_GRACE, 1):min(gap, len(times))] = _NEVER
         left = self._budget - made - self._last_notes()
         if left > _UNUSED * self._budget and gap < len(times) and gap > clock.beat_steps / 2:
             times[gap] = _NEVER  # there is room for more before it
-        jumps = -(-gap // _LONGEST_TIME)
+        jumps = -(-gap // LONGEST_TIME)
         if left < jumps:  # no note but those that lead to the end
-            furthest = gap if gap <= _LONGEST_TIME else min(_LONGEST_TIME, gap - _NO_GRACE - 1)
+            furthest = gap if gap <= LONGEST_TIME else min(LONGEST_TIME, gap - _NO_GRACE - 1)
             times[:furthest] = _NEVER
             return times
         ahead = (left - gap / clock.bar_steps * form.notes_in_bar) / form.notes_in_bar  # bars of notes to be caught up
@@ -164,7 +162,6 @@ class Guide:
         pace = float(np.clip(ahead, -1.0, 1.5))
         times -= _PACE * pace * quarter_bars
         times[0] += _FULLER * pace if pace > 0 else _THINNER * float(max(ahead, -2.5))
-        self._stroke = False  # whether the last duration is one of drums only
         self._fullest = next(notes for behind, notes in _CHORDS if ahead < behind)
         if self._crowded():
             times[0] = _NEVER
@@ -217,7 +214,7 @@ class Guide:
         if self._form is None:
             flat = self._pitches.copy()
         elif self.ending:
-            flat = self._last_chord()
+            flat = self._last_chord(made)
         else:
             flat = self._planned(made)
         flat[[id_ - PITCH for id_ in self._chord]] = _NEVER  # nobody strikes a note twice at once
@@ -265,39 +262,23 @@ class Guide:
             flat = self._pitches.copy()
         return flat
 
-    def _last_chord(self) -> np.ndarray:
-        """The tonic's triad: its root in the bass first, then a note or more for everybody else."""
+    def _last_chord(self, made: int) -> np.ndarray:
+        """The tonic's triad: its root in the bass first, then a note or more for everybody else, and the drums."""
         form = self._form
         assert form is not None
         flat: np.ndarray = np.full(_SIZES[2], _NEVER, dtype=np.float32)
         pitches = flat.reshape(len(CHANNELS), 128)
-        home = 12 * (form.mode == "minor") + form.tonic
-        tones = CHORD_TONES[home][np.arange(128) % 12]
-        bass = self._bass
-        if bass is not None and not self._at_once.get(bass):
-            player = self._players[bass]
-            first = next(pitch for pitch in range(player.low, player.low + 12) if pitch % 12 == form.tonic)
-            room = min(one.high for channel, one in self._players.items() if channel != DRUMS) - 12  # for the others above it
-            roots = list(range(first, max(room, first) + 1, 12))[:3 if player.voices > 1 else 2]
-            pitches[bass, roots] = self._line(bass)[roots]
-            return flat
-        lowest = min((id_ % 128 for id_ in self._chord if (id_ - PITCH) // 128 != DRUMS), default=0)
-        for channel, player in self._players.items():
-            if self._at_once.get(channel, 0) >= player.last_notes:
-                continue
-            if channel == DRUMS:
-                pitches[channel, [36, 49]] = 0.0
-                continue
-            usable = tones & (np.arange(128) >= max(player.low, lowest + 1)) & (np.arange(128) <= player.high)
-            if not usable.any():
-                usable = tones & (np.arange(128) >= player.low) & (np.arange(128) <= player.high)
-            pitches[channel, usable] = self._line(channel)[usable]
-            if player.role == "melody" and not self._at_once.get(channel):
-                pitches[channel, np.arange(128) % 12 == form.tonic] += 2.0
-        struck = [id_ - PITCH for id_ in self._chord]
-        if not np.isfinite(np.delete(flat, struck).max()):  # ranges hold no more of the triad
-            return self._pitches.copy()
-        return flat
+        left = (self.ends_after or 0) - made
+        usable = last_chord(self._players, Key(form.tonic, form.mode), self._chord, left).reshape(len(CHANNELS), 128)
+        for channel in np.flatnonzero(usable.any(axis=1)).tolist():
+            line = self._line(channel).copy()
+            if self._players[channel].role == "melody" and not self._at_once.get(channel):
+                line[np.arange(128) % 12 == form.tonic] += _HOME
+            pitches[channel, usable[channel]] = line[usable[channel]]
+        if DRUMS in self._players and not self._at_once.get(DRUMS) and (left == 1 or not usable.any()):
+            flat[:] = _NEVER
+            pitches[DRUMS, list(_LAST_STROKES)] = 0.0
+        return flat if np.isfinite(flat.max()) else self._pitches.copy()  # ranges hold no more of the triad
 
     def _line(self, channel: int) -> np.ndarray:
         """What the way from the channel's last pitch to each pitch costs, (128,)."""
@@ -305,13 +286,6 @@ class Guide:
         return np.zeros(128, dtype=np.float32) if last is None else _LEAPS[127 - last:255 - last]
 
     # Tables
-
-    @property
-    def _bass(self) -> int | None:
-        """The channel that has the lowest part."""
-        melodic = [channel for channel in self._players if channel != DRUMS]
-        named = [channel for channel in melodic if self._players[channel].role == "bass"]
-        return next(iter(named or sorted(melodic, key=lambda channel: self._players[channel].low)), None)
 
     def _last_notes(self) -> int:
         """Notes of the last chord, as far as the notes that were asked for suffice."""
@@ -417,10 +391,5 @@ class Guide:
             melodic = np.arange(len(CHANNELS)) != DRUMS
             pitches[np.ix_(melodic, outside)] -= self._strengths.key
         if self._form is not None:
-            for channel in range(len(CHANNELS)):
-                player = self._players.get(channel)
-                pitches[channel, :0 if player is not None else 128] = _NEVER
-                if player is not None:
-                    pitches[channel, :player.low] = _NEVER
-                    pitches[channel, player.high + 1:] = _NEVER
+            flat[~within_reach(self._players)] = _NEVER
         return flat

@@ -18,8 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models.errors import CheckpointError
-from models.music.form.chords import degrees_between, units_in_bar
+from models.music.form.chords import degrees_between, transposed, units_in_bar
 from models.music.form.drums import choose_groove
 from models.music.form.plan import Bar, FormPlan, Player, Return, Section
 
@@ -43,8 +45,6 @@ _WORDS: Mapping[str, Mapping[int, str]] = {
               8: "a,a.b,b,a.c,c,a."},
     "variations": {1: "a.", 2: "a,a.", 3: "a.a.a.", 4: "a,a.a,a.", 5: "a.a.a.a.a.", 6: "a,a.a,a.a,a.", 7: "a,a.a,a.a,a.a.",
                    8: "a,a.a,a.a,a.a,a."},
-    "fugue": {1: "s.", 2: "s,s.", 3: "s,e,s.", 4: "s,e,e,s."},
-    "round": {1: "a.", 2: "a,a.", 3: "a,a,a.", 4: "a,a,a,a."},
 }
 _FORMS: Mapping[str, str] = {
     **dict.fromkeys(("march", "polka", "mazurka", "waltz", "polonaise", "galop", "quadrille", "ragtime", "gavotte", "bourree",
@@ -65,12 +65,12 @@ _FUNCTIONS: Mapping[str, Mapping[str, str]] = {
     "minuet": {"a": "minuet", "b": "second part", "t": "trio"},
     "hymn": {"a": "first line", "b": "refrain", "c": "middle", "d": "middle"},
     "rondo": {"a": "refrain", "b": "episode", "c": "episode"}, "variations": {"a": "variation"},
-    "fugue": {"s": "entry", "e": "episode"}, "round": {"a": "round"}, "blues": {"a": "chorus"},
+    "blues": {"a": "chorus"},
 }
 # Where popular genres find harmony that the scores of the corpus lack.
-_SONG_BOOK = "song book"
+SONG_BOOK = "song book"
 _BOOKS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("pop", "rock", "country", "reggae", "dance"), (_SONG_BOOK,)),
+    **dict.fromkeys(("pop", "rock", "country", "reggae", "dance"), (SONG_BOOK,)),
     "jazz": ("jazz", "song"), "folk": ("folk", "dance"), "sacred": ("sacred",), "game": ("game", "soundtrack"),
     "soundtrack": ("soundtrack", "game"), "tango": ("tango",), "march": ("march",), "song": ("song", "classical"),
 }
@@ -137,14 +137,13 @@ def make_plan(
     if (drums := next((player for player in players if player.instrument == "drums"), None)) is not None:
         hits = max(drums.share * notes_in_bar, _FEWEST_HITS)
         groove = choose_groove(genre, tuple(forms), f"{metre[0]}/{metre[1]}", tempo_bpm, hits, chance)
-    written = tuple(replace(bar, chords=tuple(12 * (chord // 12) + (chord + tonic) % 12 for chord in bar.chords))
-                    for bar in draft.bars)
+    written = tuple(replace(bar, chords=tuple(transposed(np.array(bar.chords), tonic).tolist())) for bar in draft.bars)
     return FormPlan(family, tonic, mode, metre, tempo_bpm, tuple(draft.sections), written, players, notes_in_bar, groove)
 
 
 def _word(family: str, phrases: int) -> list[tuple[str, str]]:
     """Letter and ending of each phrase."""
-    words = _WORDS[family]
+    words = _WORDS.get(family, _WORDS["song"])
     most = max(words)
     word = ""
     while phrases > most:  # longer pieces go through the whole form again
@@ -167,7 +166,7 @@ class _Draft:
         names = [name for name in _BOOKS.get(genre or "", ("classical",)) if name in books] or ["classical"]
         self._book = [pair for name in names for pair in books[name]]
         if sum(count for _, count in self._book) < 60:  # too few to draw from
-            self._book += books[_SONG_BOOK if genre in ("game", "soundtrack") else "classical"]
+            self._book += books[SONG_BOOK if genre in ("game", "soundtrack") else "classical"]
         self._players = players
 
     def phrases(self, word: list[tuple[str, str]], bars: int) -> None:
@@ -182,11 +181,10 @@ class _Draft:
                 drawn[letter] = self._draw(begins=not drawn or letter in "ats", others=set(drawn.values()))
             chords = self._ended(drawn[letter], ending)
             if letter == "t":  # a trio stands a fourth higher
-                chords = [12 * (chord // 12) + (chord + 5) % 12 for chord in chords]
+                chords = transposed(np.array(chords), 5).tolist()
             start = len(self.bars)
-            again = first_of.setdefault(letter, start) if before else None
-            if not before:
-                first_of[letter] = start
+            first = first_of.setdefault(letter, start)
+            again = first if before else None
             changed = {PHRASE - 1} if ending == "." else {PHRASE - 1} if before and word[place - 1][1] == "," else set()
             self._add(chords, again, changed, varied=before >= 2 or self._family == "variations", ending=ending,
                       letter=letter)
@@ -198,13 +196,12 @@ class _Draft:
 
     def blues(self, bars: int) -> None:
         """Choruses of twelve bars; a shorter piece is the end of one."""
-        minor = self._home
         while len(self.bars) < bars:
             left = bars - len(self.bars)
             roots = _BLUES[-left:] if left < 8 else _BLUES[:left] if left < 12 else _BLUES
             start = len(self.bars)
             again = self.sections[0].first if self.sections and self.sections[0].bars == len(roots) else None
-            chords = [chord for root in roots for chord in 2 * (root if root == 7 else minor + root,)]
+            chords = [chord for root in roots for chord in 2 * (root if root == 7 else self._home + root,)]
             self._add(chords, again, {len(roots) - 1, len(roots) - 2}, varied=True, ending=".")
             self._section("a", start, len(roots), joins=False)
 
@@ -232,7 +229,7 @@ class _Draft:
                 returns = Return(source, 1, degrees, () if same else tuple(pairs))
             elif not round_ and number >= count and (number - count) % 3 == 2:
                 returns = Return(place, 1, 0)  # the subject once more, at home
-            elif not round_ and number > count and place == 0 and self.bars[-1].chords:
+            elif not round_ and number > count and place == 0:
                 returns = Return(bar - 1, 0, -1)  # an episode leads downwards
             chords = ground[2 * place:2 * place + 2]
             if not round_ and returns is not None and returns.degrees % 7 == 4:
@@ -305,7 +302,7 @@ class _Draft:
         if joins and self.sections[-1].letter == letter.upper():
             self.sections[-1] = replace(self.sections[-1], bars=self.sections[-1].bars + bars)
         else:
-            function = "coda" if letter == "coda" else _FUNCTIONS[self._family].get(letter, "theme")
+            function = "coda" if letter == "coda" else _FUNCTIONS.get(self._family, {}).get(letter, "theme")
             self.sections.append(Section(letter if letter == "coda" else letter.upper(), function, first, bars))
 
 

@@ -106,6 +106,7 @@ class FormPlan:
                          for one in self.sections],
             "chords": [" ".join(chord_name(chord) for chord in _unheld(bar.chords)) for bar in self.bars],
             "returns": {str(number + 1): bar.returns.bar + 1 for number, bar in enumerate(self.bars) if bar.returns},
+            "cadences": [number + 1 for number, bar in enumerate(self.bars) if bar.cadence],
             "players": [{"instrument": one.instrument, "role": one.role, "lowest": one.low, "highest": one.high,
                          "players": one.players, "voices": one.voices, "share": round(one.share, 3)}
                         for one in self.players],

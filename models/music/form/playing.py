@@ -76,7 +76,8 @@ def last_chord(players: Mapping[int, Player], key: Key, struck: Collection[int],
         return mask.ravel()
     melodic = [(id_ - PITCH) % 128 for id_ in struck if (id_ - PITCH) // 128 != DRUMS]
     if not melodic:
-        low, high = players[bass].low, players[bass].high
+        low = players[bass].low
+        high = min(player.high for channel, player in players.items() if channel != DRUMS)  # everybody has room above it
         mask[bass, low:max(min(low + _ROOTS, high - _OVER_ROOT), low + 11) + 1] = True
         mask[bass] &= pitch % 12 == key.tonic
         return mask.ravel()

@@ -27,6 +27,7 @@ START = 2816
 NO_DRUMS = 2817
 WITH_DRUMS = 2818
 CHANNEL_COUNT = 2818  # + number of channels, 1..12
+LONGEST_TIME = DURATION - TIME - 2  # steps that a T says exactly: the last one stands for any longer time
 TIME_STEP_MS = 10
 DURATION_STEP_MS = 20
 HEADER_LENGTH = 6

@@ -14,7 +14,7 @@ PIANO = Player("piano", "melody", 24, 100, 1, 6, 2 / 3)
 FLUTES = Player("flute", "inner", 60, 93, 2, 1, 1 / 3)
 PLAN = FormPlan(
     "song", 2, "minor", (4, 4), 120.0, (Section("A", "theme", 0, 2), Section("B", "bridge", 2, 1)),
-    (Bar((14, 14)), Bar((9, 7), 1, Return(0, 1)), Bar((14, 14), 0, Return(1, 2))), (PIANO, FLUTES), 6.0)
+    (Bar((14, 14)), Bar((9, 7), 1, Return(0, 1)), Bar((14, 14), 0, Return(1, 2), cadence=True)), (PIANO, FLUTES), 6.0)
 
 
 @pytest.mark.parametrize(("root", "quality", "name"), [
@@ -47,6 +47,7 @@ def test_a_plan_can_be_read() -> None:
                      {"letter": "B", "function": "bridge", "first_bar": 3, "bars": 1}],
         "chords": ["Dm", "A G", "Dm"],
         "returns": {"2": 1, "3": 2},
+        "cadences": [3],
         "players": [{"instrument": "piano", "role": "melody", "lowest": 24, "highest": 100, "players": 1, "voices": 6,
                      "share": 0.667},
                     {"instrument": "flute", "role": "inner", "lowest": 60, "highest": 93, "players": 2, "voices": 1,
